@@ -1,0 +1,3 @@
+//! Where bytes arrive: HTTP, and the group commit behind every way in.
+
+pub mod writer;

@@ -1,0 +1,29 @@
+//! The words of calltrail as types: what a line says ([`Leg`]), what legs joined say ([`Call`]), who the parties are
+//! ([`Identity`]), and what is wrong ([`Finding`]).
+//!
+//! Everything else depends on this module and this module on nothing of ours. It knows no vendor's field name, no SQL, no
+//! HTTP and no clock: the wire structs live in [`crate::decode`], the rows in [`crate::store`], the DTOs in [`crate::api`].
+//! The one place that reads the system clock is [`time::SystemClock`]; everybody else is handed a [`time::Timestamp`].
+
+pub mod call;
+pub mod delivery;
+pub mod filter;
+pub mod finding;
+pub mod identity;
+pub mod ids;
+pub mod leg;
+pub mod time;
+pub mod trace_context;
+
+pub use call::{Attribution, Basis, Call, CallPrincipal, Decision, Effect, Judge, Outcome, Stage, State};
+pub use delivery::{Delivery, Reject, RejectReason};
+pub use filter::{CallFilter, Cursor, FindingFilter};
+pub use finding::{Finding, FindingKind, Severity};
+pub use identity::{Assurance, Identity, IdentityKind, SpiffeId};
+pub use ids::{CallId, DeliveryId, LegId, LineHash, SpanId, TraceId};
+pub use leg::{
+    Certificate, EdgeDecision, Leg, LineRef, Observer, ObserverKind, Principal, Protocol, ResponseFlags,
+    Side, SignedPrincipal, SocketPair, Verdict,
+};
+pub use time::{Clock, SystemClock, Timestamp};
+pub use trace_context::TraceContext;
