@@ -32,6 +32,8 @@
 //! `tests/architecture.rs` holds this table against the imports.
 #![forbid(unsafe_code)]
 
+pub mod api;
+pub mod cli;
 pub mod correlate;
 pub mod decode;
 pub mod evidence;
