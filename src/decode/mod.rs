@@ -2,8 +2,31 @@
 //!
 //! One pair of files per vendor: `X_wire.rs` holds the serde structs, close to the vendor's text; `X.rs` gives them meaning.
 //! It refuses to guess: an identity is marked with how the line knows it, and a line that does not parse is a [`Reject`].
+//!
+//! A line's format is told by its fields ([`shape`]), never by the name of the source that sent it.
 
-use crate::model::{Delivery, Leg, Reject};
+pub mod consul;
+mod envoy;
+mod envoy_identity;
+mod envoy_wire;
+pub mod frame;
+mod http_fields;
+mod line;
+pub mod principal_header;
+mod reject;
+mod shape;
+mod timestamp;
+mod wire_object;
+mod worker;
+mod worker_record;
+mod worker_wire;
+mod zone;
+mod zone_wire;
+
+use crate::model::{Delivery, Leg, LineHash, Reject};
+use line::Line;
+use shape::Shape;
+use std::collections::HashMap;
 
 /// What a whole delivery yields. `lines = line count of the delivery`; each line gave at least one leg or exactly one reject.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,6 +41,28 @@ pub struct DecodedDelivery {
 /// Deterministic: the same delivery gives the same legs with the same ids, for ever; the replay after a crash and `rebuild`
 /// rest on it. Lines without a natural key are told apart by source, line hash and occurrence index in the delivery.
 pub fn decode_delivery(delivery: &Delivery, number: u64) -> DecodedDelivery {
-    let _ = (delivery, number);
-    todo!()
+    let mut occurrences: HashMap<LineHash, u32> = HashMap::with_capacity(delivery.lines.len());
+    let mut decoded = DecodedDelivery::default();
+    for (raw, position) in delivery.lines.iter().zip(1u32..) {
+        let mut line = Line::new(delivery, number, position, raw);
+        let seen = occurrences.entry(line.reference.line_sha256).or_default();
+        line.occurrence = *seen;
+        *seen += 1;
+        match decode_line(raw, &line) {
+            Ok(legs) => decoded.legs.extend(legs),
+            Err(reject) => decoded.rejects.push((position, reject)),
+        }
+    }
+    decoded
+}
+
+fn decode_line(raw: &[u8], line: &Line<'_>) -> Result<Vec<Leg>, Reject> {
+    let text = std::str::from_utf8(raw).map_err(reject::not_utf8)?;
+    match shape::of(text) {
+        Shape::Envoy => envoy::decode(text, line),
+        Shape::Wrapped => envoy::decode_wrapped(text, line),
+        Shape::WorkerEvent => worker::decode(text, line),
+        Shape::HttpRequest => zone::decode(text, line),
+        Shape::Unknown => Err(reject::unknown_shape(text)),
+    }
 }

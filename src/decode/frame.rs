@@ -1,0 +1,143 @@
+//! A body to lines: newline-delimited JSON, a JSON array of objects, or a single object, also printed over many lines.
+//!
+//! The bytes of each element are kept exactly, since they are the evidence. It never refuses: what is broken becomes a line of
+//! its own, which the decoder rejects with a reason, and its neighbours are kept.
+
+use serde::de::IgnoredAny;
+use std::ops::Range;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+/// Cloudflare's is 19 bytes; a longer body is not worth a second parse.
+const VALIDATION_UPLOAD_MAX_BYTES: usize = 1024;
+
+/// The lines of a body, without newlines, commas and brackets between them. Blank ones are left out.
+pub fn split(body: &[u8]) -> Vec<Vec<u8>> {
+    ranges(body).into_iter().map(|range| body[range].to_vec()).collect()
+}
+
+/// The same as positions in the body.
+pub fn ranges(body: &[u8]) -> Vec<Range<usize>> {
+    let start = if body.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+    let whole = trim(body, start..body.len());
+    let first_line = trim(body, whole.start..line_end(body, whole.clone()));
+    let mut lines = Vec::new();
+    // A body is newline-delimited if its first line is a complete value; else it may be one value over many lines.
+    if !is_json(&body[first_line]) {
+        match body.get(whole.start) {
+            Some(b'[') => return array(body, whole),
+            Some(b'{') => {
+                let rest = printed_objects(body, whole, &mut lines);
+                by_line(body, rest, &mut lines);
+                return lines;
+            }
+            _ => {}
+        }
+    }
+    by_line(body, whole, &mut lines);
+    lines
+}
+
+/// Logpush tests a destination with one object whose only key is `content`. Source: "Enable HTTP destination".
+pub fn is_validation_upload(body: &[u8]) -> bool {
+    if body.len() > VALIDATION_UPLOAD_MAX_BYTES {
+        return false;
+    }
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    let object: Result<std::collections::BTreeMap<String, IgnoredAny>, _> = serde_json::from_slice(body);
+    object.is_ok_and(|keys| keys.len() == 1 && keys.contains_key("content"))
+}
+
+fn is_json(text: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(text).is_ok()
+}
+
+/// Length of the JSON value at the start of the text; `None` where there is none, or a broken one.
+fn value_length(text: &[u8]) -> Option<usize> {
+    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
+    values.next()?.ok()?;
+    Some(values.byte_offset())
+}
+
+fn by_line(body: &[u8], range: Range<usize>, lines: &mut Vec<Range<usize>>) {
+    let mut at = range.start;
+    while at < range.end {
+        let end = line_end(body, at..range.end);
+        let line = trim(body, at..end);
+        at = end + 1;
+        match body.get(line.start) {
+            _ if line.is_empty() => {}
+            // A tail Worker posts an array of events per line.
+            Some(b'[') if is_json(&body[line.clone()]) => lines.extend(array(body, line)),
+            _ => lines.push(line),
+        }
+    }
+}
+
+/// Objects printed over several lines, one after the other. Returns what is left where the text stops being that.
+fn printed_objects(body: &[u8], range: Range<usize>, lines: &mut Vec<Range<usize>>) -> Range<usize> {
+    let mut rest = range;
+    while let Some(length) = value_length(&body[rest.clone()]) {
+        lines.push(rest.start..rest.start + length);
+        rest = trim(body, rest.start + length..rest.end);
+    }
+    rest
+}
+
+/// Elements of the array that begins at the range's start. Behind its end, or where it is no array any more: by line.
+fn array(body: &[u8], range: Range<usize>) -> Vec<Range<usize>> {
+    let mut lines = Vec::new();
+    let mut rest = trim(body, range.start + 1..range.end);
+    loop {
+        rest = trim(body, rest);
+        match body.get(rest.start) {
+            _ if rest.is_empty() => return lines,
+            Some(b',') => rest.start += 1,
+            Some(b']') => {
+                by_line(body, rest.start + 1..rest.end, &mut lines);
+                return lines;
+            }
+            _ => {
+                let length = match value_length(&body[rest.clone()]) {
+                    Some(length) => length,
+                    None => broken_element_length(&body[rest.clone()]),
+                };
+                lines.push(trim(body, rest.start..rest.start + length));
+                rest.start += length;
+            }
+        }
+    }
+}
+
+/// How far a broken element reaches: to the comma or bracket that ends it if its brackets match, else to the end of its line.
+fn broken_element_length(text: &[u8]) -> usize {
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            // No JSON string holds a raw newline: whatever was open is broken, and the next line may be whole.
+            b'\n' if in_string || depth > 0 => return at,
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' if depth > 0 => depth -= 1,
+            b',' | b']' if depth == 0 && at > 0 => return at,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+fn line_end(body: &[u8], range: Range<usize>) -> usize {
+    let newline = body[range.clone()].iter().position(|b| *b == b'\n');
+    newline.map_or(range.end, |at| range.start + at)
+}
+
+/// Without JSON's whitespace around it.
+fn trim(body: &[u8], range: Range<usize>) -> Range<usize> {
+    let is_space = |b: &u8| matches!(b, b' ' | b'\t' | b'\r' | b'\n');
+    let text = &body[range.clone()];
+    let Some(first) = text.iter().position(|b| !is_space(b)) else { return range.end..range.end };
+    let last = text.iter().rposition(|b| !is_space(b)).unwrap_or(first);
+    range.start + first..range.start + last + 1
+}

@@ -1,0 +1,106 @@
+//! Finds calltrail's records in a Worker's console output and puts them together: one head, one entry per subrequest.
+//!
+//! Console output of other code is skipped, and so is a record of a later version: the event is still a server leg.
+
+use super::timestamp;
+use super::worker_wire::{LogEntry, Record};
+use crate::model::{SpanId, Timestamp, TraceId};
+use serde_json::value::RawValue;
+
+/// The version of records that is read, for ever.
+const RECORD_VERSION: i64 = 1;
+
+/// The text of every console argument that may be a record, with the time at which it was logged.
+pub fn candidates(logs: &[LogEntry<'_>]) -> Vec<(Option<Timestamp>, String)> {
+    let mut found = Vec::new();
+    for entry in logs {
+        let Some(message) = entry.message.map(RawValue::get) else { continue };
+        if !message.contains(r#"\"ct\""#) {
+            continue;
+        }
+        let logged_at = entry.timestamp.get().and_then(timestamp::parse);
+        let arguments: Vec<&RawValue> = match serde_json::from_str(message) {
+            Ok(arguments) => arguments,
+            Err(_) => entry.message.into_iter().collect(),
+        };
+        let texts =
+            arguments.into_iter().filter_map(|argument| serde_json::from_str::<String>(argument.get()).ok());
+        found.extend(texts.map(|text| (logged_at, text)));
+    }
+    found
+}
+
+/// What the records of one invocation say.
+#[derive(Default)]
+pub struct Trail<'a> {
+    pub head: Option<Record<'a>>,
+    pub calls: Vec<CallRecord<'a>>,
+}
+
+/// One subrequest: a `c`, or a `b` with the `e` that may have followed it.
+pub struct CallRecord<'a> {
+    pub record: Record<'a>,
+    /// When the last of its records was logged.
+    pub logged_at: Option<Timestamp>,
+}
+
+impl<'a> Trail<'a> {
+    pub fn read(candidates: &'a [(Option<Timestamp>, String)]) -> Self {
+        let mut trail = Trail::default();
+        for (logged_at, text) in candidates {
+            if let Some(record) = parse(text) {
+                trail.take(record, *logged_at);
+            }
+        }
+        trail
+    }
+
+    fn take(&mut self, mut record: Record<'a>, logged_at: Option<Timestamp>) {
+        if record.ct.0 != Some(RECORD_VERSION) {
+            return;
+        }
+        for inner in std::mem::take(&mut record.r) {
+            self.take(inner, logged_at);
+        }
+        if self.head.is_none() && trace_id(&record).is_some() && invocation_span(&record).is_some() {
+            self.head = Some(record.clone());
+        }
+        match record.k.get() {
+            Some("c" | "b") => self.calls.push(CallRecord { record, logged_at }),
+            Some("e") => self.end(record, logged_at),
+            _ => {}
+        }
+    }
+
+    /// Completes the call that a `b` began; where the `b` is missing, the end alone still tells of a call.
+    fn end(&mut self, end: Record<'a>, logged_at: Option<Timestamp>) {
+        let begun = self.calls.iter_mut().rfind(|call| call.record.s == end.s && call.record.t == end.t);
+        let Some(call) = begun else {
+            self.calls.push(CallRecord { record: end, logged_at });
+            return;
+        };
+        call.logged_at = logged_at;
+        let record = &mut call.record;
+        (record.ms, record.st, record.ur, record.err) = (end.ms, end.st, end.ur, end.err);
+    }
+}
+
+fn parse(text: &str) -> Option<Record<'_>> {
+    text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok()).flatten()
+}
+
+pub fn trace_id(record: &Record<'_>) -> Option<TraceId> {
+    TraceId::parse(record.t.get()?).ok()
+}
+
+pub fn invocation_span(record: &Record<'_>) -> Option<SpanId> {
+    SpanId::parse(record.w.get()?).ok()
+}
+
+pub fn parent_span(record: &Record<'_>) -> Option<SpanId> {
+    SpanId::parse(record.wp.get()?).ok()
+}
+
+pub fn call_span(record: &Record<'_>) -> Option<SpanId> {
+    SpanId::parse(record.s.get()?).ok()
+}

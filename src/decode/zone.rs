@@ -1,0 +1,80 @@
+//! What a line of `http_requests` means: the zone saw a request on its way, from the visitor to the Worker or from the Worker to
+//! its origin. An independent witness, not written by the Worker's code: its legs stand on the client side.
+//!
+//! It knows hosts and rays, not names: the Worker's script and the service behind the host are told by others.
+
+use super::line::{Line, blank_leg, leg_id};
+use super::zone_wire::HttpRequest;
+use super::{http_fields, reject, timestamp};
+use crate::model::{Assurance, Identity, IdentityKind, Leg, Observer, ObserverKind, Protocol, Reject, Side};
+
+const WHAT: &str = "an http_requests line";
+
+pub fn decode(text: &str, line: &Line<'_>) -> Result<Vec<Leg>, Reject> {
+    let wire: HttpRequest = serde_json::from_str(text).map_err(|e| reject::json(&e, WHAT))?;
+    let mut legs = vec![leg(&wire, line, None, "request")?];
+    // Merged subrequests stand inside their parent's line, without having to repeat its ray.
+    for (index, subrequest) in wire.subrequests.iter().enumerate() {
+        legs.push(leg(subrequest, line, legs[0].ray.clone(), &format!("subrequest-{index}"))?);
+    }
+    Ok(legs)
+}
+
+fn leg(
+    wire: &HttpRequest<'_>,
+    line: &Line<'_>,
+    merged_into: Option<String>,
+    part: &str,
+) -> Result<Leg, Reject> {
+    let written = wire.edge_start.get().ok_or_else(|| reject::missing(WHAT, "EdgeStartTimestamp"))?;
+    let start = timestamp::parse(written)
+        .ok_or_else(|| reject::invalid(WHAT, "EdgeStartTimestamp", "a time in one of Logpush's formats"))?;
+    let (ray, colo) = http_fields::ray(wire.ray_id.get());
+    let id = match &ray {
+        Some(ray) => leg_id("zone", &[ray, &start.micros().to_string()]),
+        None => line.own_leg_id(part),
+    };
+    let host = wire.host.get().unwrap_or("unknown");
+    let observer = Observer { kind: ObserverKind::Zone, name: host.to_owned() };
+    let mut leg = blank_leg(id, line, Side::Client, observer, start);
+    (leg.ray, leg.colo) = (ray, colo.or(wire.edge_colo.owned()));
+    leg.parent_ray = http_fields::ray(wire.parent_ray_id.get()).0.or(merged_into);
+    let by_worker = wire.worker_subrequest.0 || leg.parent_ray.is_some();
+    (leg.local, leg.peer) = parties(wire, by_worker);
+    leg.protocol = protocol(wire.protocol.get());
+    let end = wire.edge_end.get().and_then(timestamp::parse);
+    leg.duration_us = end.map(|end| (end.micros() - start.micros()).max(0));
+    leg.method = wire.method.owned();
+    leg.authority = wire.host.owned();
+    leg.path = wire.path.get().or(wire.uri.get()).map(http_fields::path);
+    leg.status = http_fields::status(wire.edge_response_status.0);
+    leg.response_body_bytes = wire.edge_response_body_bytes.unsigned();
+    let headers = &wire.request_headers;
+    leg.trace = http_fields::trace(headers.traceparent.get());
+    leg.request_id = headers.request_id.owned();
+    leg.hop = http_fields::hop(headers.hop.get());
+    http_fields::set_principal_header(&mut leg, headers.principal.get());
+    Ok(leg)
+}
+
+/// Caller and callee: the visitor and whatever Worker answers for the host, or some Worker and the host that it called.
+fn parties(wire: &HttpRequest<'_>, by_worker: bool) -> (Identity, Identity) {
+    let named =
+        |kind, name: &str, assurance| Identity { kind, name: name.to_owned(), spiffe_id: None, assurance };
+    let host = wire.host.get();
+    let callee = |kind| host.map_or_else(Identity::unknown, |host| named(kind, host, Assurance::Asserted));
+    if by_worker {
+        return (named(IdentityKind::Worker, "worker", Assurance::None), callee(IdentityKind::External));
+    }
+    let visitor = wire.client_ip.get().map(|ip| named(IdentityKind::Unknown, ip, Assurance::Address));
+    (visitor.unwrap_or_else(Identity::unknown), callee(IdentityKind::Worker))
+}
+
+fn protocol(text: Option<&str>) -> Protocol {
+    match text {
+        Some("HTTP/1.1" | "HTTP/1.0") => Protocol::Http1,
+        Some("HTTP/2") => Protocol::Http2,
+        Some("HTTP/3") => Protocol::Http3,
+        _ => Protocol::Unknown,
+    }
+}
