@@ -1,1 +1,74 @@
-fn main() {}
+//! `cargo xtask test`: the one command that runs every test of calltrail against the real thing.
+//!
+//! It installs what the tests need into `.testbed/`, starts a Postgres, and runs formatting, clippy, tests and documentation in
+//! that order. What cannot be had fails the run with a sentence that says what to install: nothing is skipped.
+
+mod postgres;
+mod steps;
+mod testbed;
+
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask test                 installs what the tests need into .testbed/ and runs every test
+cargo xtask test --only NAME     the same testbed, but only tests/NAME.rs, or the tests whose name contains NAME
+cargo xtask testbed              installs only, and prints the environment that the tests read";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match run(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nxtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[&str]) -> Result<()> {
+    let root = workspace_root()?;
+    match words {
+        ["test"] => test(&root, None),
+        ["test", "--only", name] => test(&root, Some(name)),
+        ["testbed"] => {
+            let bed = testbed::install(&root)?;
+            bed.environment().iter().for_each(|(name, value)| println!("export {name}={value:?}"));
+            Ok(())
+        }
+        _ => bail!("what to do? One of:\n{USAGE}"),
+    }
+}
+
+fn test(root: &Path, only: Option<&str>) -> Result<()> {
+    let bed = testbed::install(root)?;
+    let mut environment = bed.environment();
+    let given = std::env::var("TEST_DATABASE_URL").ok().filter(|url| !url.is_empty());
+    // Lives as long as the tests do: dropping it stops the server, whatever became of them.
+    let server = match &given {
+        Some(_) => None,
+        None => Some(postgres::Server::start(&bed.postgres_bin, &root.join(".testbed/postgres"))?),
+    };
+    let url = given.unwrap_or_else(|| server.as_ref().map(postgres::Server::url).unwrap_or_default());
+    environment.push(("TEST_DATABASE_URL", url));
+
+    let mut tally = steps::Tally::default();
+    let outcome = match only {
+        Some(name) => steps::run_only(root, name, &environment, &mut tally),
+        None => steps::run_all(root, &environment, &mut tally),
+    };
+    drop(server);
+    if let Err(error) = &outcome {
+        println!("\nFAILED: {error:#}");
+    }
+    println!("\n{tally}");
+    outcome.and_then(|()| tally.check())
+}
+
+/// Cargo tells where this crate is; the workspace is its parent.
+fn workspace_root() -> Result<PathBuf> {
+    let here = std::env::var("CARGO_MANIFEST_DIR").context("run it as `cargo xtask test`")?;
+    Ok(Path::new(&here).parent().context("xtask has no parent folder")?.to_owned())
+}

@@ -1,0 +1,102 @@
+//! Where the data of a test lives: a directory of its own, or a Postgres database of its own. Both are gone with the test.
+
+use super::required;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+pub struct Backend {
+    directory: TempDir,
+    database: Option<Database>,
+}
+
+impl Backend {
+    pub fn sqlite() -> Backend {
+        Backend { directory: tempfile::tempdir().unwrap(), database: None }
+    }
+
+    /// A new, empty database on the server of `TEST_DATABASE_URL`.
+    pub fn postgres() -> Backend {
+        Backend { directory: tempfile::tempdir().unwrap(), database: Some(Database::create()) }
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// Points a command of calltrail at these data. What the developer has in the environment has no say here.
+    pub fn point(&self, command: &mut Command) {
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CALLTRAIL_")) {
+            command.env_remove(name);
+        }
+        command.arg("--data-dir").arg(self.data());
+        if let Some(database) = &self.database {
+            command.env("CALLTRAIL_DATABASE_URL", &database.url);
+        }
+    }
+
+    /// Runs a command to its end and gives what it printed; fails the test when it fails.
+    pub fn run(&self, words: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_calltrail"));
+        command.args(words);
+        self.point(&mut command);
+        let output = command.output().unwrap();
+        assert!(
+            output.status.success(),
+            "calltrail {words:?} ended with {}:\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+struct Database {
+    name: String,
+    url: String,
+    server: String,
+}
+
+impl Database {
+    fn create() -> Database {
+        let server = required("TEST_DATABASE_URL");
+        let name = format!("calltrail_test_{}_{:08x}", std::process::id(), rand::random::<u32>());
+        execute(&server, format!("create database {name}"));
+        Database { url: with_database(&server, &name), name, server }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        execute(&self.server, format!("drop database if exists {} with (force)", self.name));
+    }
+}
+
+/// Runs on a thread of its own, so that it works inside and outside a runtime.
+fn execute(url: &str, sql: String) {
+    let url = url.to_owned();
+    let work = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            use sqlx::{Connection, Executor};
+            let mut connection = sqlx::PgConnection::connect(&url)
+                .await
+                .unwrap_or_else(|error| panic!("TEST_DATABASE_URL names no Postgres that answers: {error}"));
+            connection.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+            connection.close().await.unwrap();
+        });
+    };
+    std::thread::spawn(work).join().expect("the statement went through");
+}
+
+fn with_database(server: &str, name: &str) -> String {
+    let (base, parameters) = server.split_once('?').map_or((server, None), |(base, p)| (base, Some(p)));
+    let authority = base.find("://").map_or(0, |at| at + 3);
+    let end = base[authority..].find('/').map_or(base.len(), |at| authority + at);
+    let parameters = parameters.map(|p| format!("?{p}")).unwrap_or_default();
+    format!("{}/{name}{parameters}", &base[..end])
+}
