@@ -223,8 +223,8 @@ fn skip(text: &str, before: Option<char>) -> usize {
     if text.starts_with("/*") {
         return text.find("*/").map_or(text.len(), |i| i + 2);
     }
-    if text.starts_with('"') {
-        return 1 + quoted(&text[1..], '"');
+    if let Some(rest) = text.strip_prefix('"') {
+        return 1 + quoted(rest, '"');
     }
     if text.starts_with('r') && !before.is_some_and(is_word) {
         let hashes = text[1..].bytes().take_while(|b| *b == b'#').count();

@@ -2,7 +2,7 @@
 //! posting, asking. No mocks, no sleeps: whoever waits, waits for something that the program says.
 //!
 //! It refuses to know anything about calls: what is right stands in the tests.
-#![allow(dead_code, reason = "each test file is a crate of its own and uses a part of this")]
+#![allow(dead_code, unused_imports, reason = "each test file is a crate of its own and uses a part of this")]
 
 pub mod backend;
 pub mod http;

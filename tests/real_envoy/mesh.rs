@@ -137,6 +137,7 @@ fn http_filter(prefix: &str, cluster: &str, before: &[Value]) -> Value {
         "name": "envoy.filters.http.router",
         "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
     });
+    let filters = [before, &[router]].concat();
     let route = json!({ "match": { "prefix": "/" }, "route": { "cluster": cluster } });
     json!({
         "name": "envoy.filters.network.http_connection_manager",
@@ -145,7 +146,7 @@ fn http_filter(prefix: &str, cluster: &str, before: &[Value]) -> Value {
             "stat_prefix": prefix,
             "preserve_external_request_id": true,
             "route_config": { "virtual_hosts": [{ "name": prefix, "domains": ["*"], "routes": [route] }] },
-            "http_filters": [before, &[router]].concat(),
+            "http_filters": filters,
             "access_log": [{
                 "name": "calltrail",
                 "typed_config": {
@@ -186,13 +187,13 @@ impl Envoy {
         let mut command = Command::new(required("CALLTRAIL_TEST_ENVOY"));
         command.args(["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "info", "-c"]).arg(file);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("CALLTRAIL_TEST_ENVOY names an Envoy");
-        let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let mut envoy = Envoy { child: command.spawn().expect("CALLTRAIL_TEST_ENVOY names an Envoy") };
+        let mut log = BufReader::new(envoy.child.stderr.take().unwrap()).lines().map_while(Result::ok);
         let mut seen = String::new();
         for line in log.by_ref() {
             if line.contains("starting main dispatch loop") || line.contains("starting workers") {
                 std::thread::spawn(move || log.for_each(drop));
-                return Envoy { child };
+                return envoy;
             }
             seen.push_str(&line);
             seen.push('\n');
