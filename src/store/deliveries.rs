@@ -1,0 +1,123 @@
+//! Evidence out: committed deliveries, byte for byte.
+
+use super::block;
+use super::error::inconsistent;
+use super::statement::{Bind, stmt};
+use super::{Store, StoreError, StoredDelivery};
+use crate::model::{Delivery, DeliveryId, Timestamp};
+use std::collections::HashMap;
+
+/// Deliveries looked at in one read, however small they are.
+const MAX_DELIVERIES: i64 = 1_000;
+
+#[derive(sqlx::FromRow)]
+struct DeliveryRow {
+    number: i64,
+    id: Vec<u8>,
+    source: String,
+    proxy: Option<String>,
+    received_at_us: i64,
+    line_count: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct BlockRow {
+    delivery_id: Vec<u8>,
+    line_count: i64,
+    packed: Vec<u8>,
+}
+
+impl Store {
+    /// Committed deliveries with numbers above `after`, in order, until about `max_lines` lines are read (at least one
+    /// delivery when there is one).
+    pub async fn deliveries_after(
+        &self,
+        after: u64,
+        max_lines: usize,
+    ) -> Result<Vec<StoredDelivery>, StoreError> {
+        let select = "select number, id, source, proxy, received_at_us, line_count from delivery \
+                      where number > ? order by number limit ?";
+        let rows = self.rows(stmt(select).int(after as i64).int(MAX_DELIVERIES)).await?;
+        let rows = first_lines(rows, max_lines);
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut select = stmt("select delivery_id, line_count, packed from block where delivery_id in ");
+        select.push_list(rows.iter().map(|r| Bind::bytes(r.id.clone())).collect());
+        select.push(" order by delivery_id, part", []);
+        let blocks = self.rows(select).await?;
+        unpacking(move || assemble(rows, blocks)).await
+    }
+
+    pub async fn find_delivery(&self, id: &DeliveryId) -> Result<Option<u64>, StoreError> {
+        let row: Option<(i64,)> =
+            self.row(stmt("select number from delivery where id = ?").bytes(id.0)).await?;
+        Ok(row.map(|(number,)| number as u64))
+    }
+
+    /// One raw line of the evidence; lines are counted from 1.
+    pub async fn raw_line(&self, delivery: u64, line: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        let select = "select b.first_line, b.line_count, b.packed from delivery d join block b on b.delivery_id = d.id \
+                      where d.number = ? and b.first_line <= ? order by b.first_line desc limit 1";
+        let row: Option<(i64, i64, Vec<u8>)> =
+            self.row(stmt(select).int(delivery as i64).int(line.into())).await?;
+        let Some((first, count, packed)) = row else { return Ok(None) };
+        let index = (i64::from(line) - first) as usize;
+        let mut lines = unpacking(move || block::unpack(&packed, count as usize)).await?;
+        Ok((index < lines.len()).then(|| lines.swap_remove(index)))
+    }
+
+    /// Number of the last committed delivery; 0 when there is none.
+    pub async fn head(&self) -> Result<u64, StoreError> {
+        let (next,): (i64,) = self.only_row("log_head", stmt("select next_number from log_head")).await?;
+        Ok(next as u64 - 1)
+    }
+}
+
+/// Decompressing takes long enough to be kept off the threads that serve requests.
+async fn unpacking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|e| StoreError::Other(format!("reading lines failed: {e}")))?
+}
+
+fn first_lines(mut rows: Vec<DeliveryRow>, max_lines: usize) -> Vec<DeliveryRow> {
+    let mut lines = 0;
+    let enough = rows.iter().position(|row| {
+        lines += row.line_count as usize;
+        lines >= max_lines
+    });
+    rows.truncate(enough.map_or(rows.len(), |last| last + 1));
+    rows
+}
+
+fn assemble(rows: Vec<DeliveryRow>, blocks: Vec<BlockRow>) -> Result<Vec<StoredDelivery>, StoreError> {
+    let mut lines: HashMap<Vec<u8>, Vec<Vec<u8>>> = HashMap::with_capacity(rows.len());
+    for block in blocks {
+        let unpacked = block::unpack(&block.packed, block.line_count as usize)?;
+        lines.entry(block.delivery_id).or_default().extend(unpacked);
+    }
+    rows.into_iter()
+        .map(|row| {
+            let lines = lines.remove(&row.id).unwrap_or_default();
+            let (number, wanted) = (row.number, row.line_count as usize);
+            if lines.len() != wanted {
+                let what = format!("number {number} has {} lines in its blocks, not {wanted}", lines.len());
+                return Err(inconsistent("delivery", what));
+            }
+            Ok(StoredDelivery { number: number as u64, delivery: delivery(row, lines)? })
+        })
+        .collect()
+}
+
+fn delivery(row: DeliveryRow, lines: Vec<Vec<u8>>) -> Result<Delivery, StoreError> {
+    let id = row.id.try_into().map_err(|_| inconsistent("delivery", "an id is not 32 bytes long"))?;
+    Ok(Delivery {
+        id: DeliveryId(id),
+        source: row.source,
+        proxy: row.proxy,
+        received_at: Timestamp(row.received_at_us),
+        lines,
+    })
+}

@@ -1,0 +1,38 @@
+//! Where SQLite and Postgres differ: all of it, by name.
+
+/// `?` as Postgres wants it: `$1`, `$2`, in order. No text of ours holds a `?` that is not a place for a value.
+pub(super) fn numbered(sql: &str) -> String {
+    let mut pieces = sql.split('?');
+    let mut numbered = String::with_capacity(sql.len() + sql.len() / 4);
+    numbered.push_str(pieces.next().unwrap_or(""));
+    for (i, piece) in pieces.enumerate() {
+        numbered.push('$');
+        numbered.push_str(&(i + 1).to_string());
+        numbered.push_str(piece);
+    }
+    numbered
+}
+
+/// What each new SQLite connection is told besides the options that have a name of their own.
+pub(super) const SQLITE_PRAGMAS: [(&str, &str); 3] = [
+    // KiB when negative.
+    ("cache_size", "-65536"),
+    ("journal_size_limit", "67108864"),
+    ("temp_store", "memory"),
+];
+
+/// What each new Postgres connection is told. A plan made for any value would walk the time index for a service that has no
+/// rows; a lock must not outlast the 10 s that senders wait; a node that hangs must not hold the log head for ever.
+pub(super) const POSTGRES_SETTINGS: &str = "set plan_cache_mode = force_custom_plan; set lock_timeout = '8s'; \
+     set idle_in_transaction_session_timeout = '60s'; set synchronous_commit = on";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_numbered_in_order() {
+        assert_eq!(numbered("a = ? and b in (?, ?)"), "a = $1 and b in ($2, $3)");
+        assert_eq!(numbered("select 1"), "select 1");
+    }
+}

@@ -1,0 +1,124 @@
+//! Filters as SQL: only the clauses that are asked for, each written so that an index serves it.
+
+use super::statement::{Bind, Stmt, stmt};
+use super::{Order, index_text};
+use crate::model::{CallFilter, Cursor, Effect, FindingFilter, Timestamp};
+
+/// The one rule by which a finding (`f`) holds at a time, the value of its `?`. What a line says holds from when it was raised.
+/// That something is *missing* holds only if the observer that should have reported it reported well enough in that hour: at
+/// least 99 % of what others sent it where that could be measured, else at least half of what others received from it.
+pub(super) const HOLDS: &str = "f.raised_at_us <= ? and (f.absent_observer is null or exists (\
+     select 1 from coverage v where v.identity = f.absent_observer and v.hour_us = f.hour_us and (\
+     (v.inbound_expected >= 1 and v.inbound_seen * 100 >= v.inbound_expected * 99) or \
+     (v.inbound_expected < 1 and v.outbound_seen >= 1 and v.outbound_seen * 2 >= v.outbound_expected))))";
+
+/// Calls by start and id: `start_us, id, packed`.
+pub(super) fn calls(
+    filter: &CallFilter,
+    as_of: Timestamp,
+    order: Order,
+    after: Option<Cursor>,
+    limit: u32,
+) -> Stmt {
+    // By finding: its own index leads, since few calls have any. A call with two such findings then stands there twice.
+    let (mut select, start, id) = match filter.finding {
+        Some(kind) => {
+            let mut select = stmt(
+                "select f.start_us, f.call_id, c.packed from finding f join call c on c.id = f.call_id where f.kind = ?",
+            )
+            .text(kind.as_str());
+            select.push(" and ", []);
+            select.push(HOLDS, [Bind::int(as_of.micros())]);
+            (select, "f.start_us", "f.call_id")
+        }
+        None => (stmt("select c.start_us, c.id, c.packed from call c where 1 = 1"), "c.start_us", "c.id"),
+    };
+    times(&mut select, start, filter.from, filter.to);
+    call_clauses(&mut select, filter);
+    keyset(&mut select, start, id, order, after);
+    let direction = direction(order);
+    select.push(&format!(" order by {start}{direction}, {id}{direction} limit ?"), [Bind::int(limit.into())]);
+    select
+}
+
+fn call_clauses(select: &mut Stmt, filter: &CallFilter) {
+    if let Some(subject) = &filter.principal {
+        select.push(" and c.principal_subject = ?", [Bind::text(&index_text(subject))]);
+    }
+    party(select, "caller", filter.caller.as_deref());
+    party(select, "callee", filter.callee.as_deref());
+    if let Some(effect) = filter.decision {
+        select.push(" and c.effect = ?", [Bind::text(Effect::as_str(effect))]);
+    }
+    if let Some(basis) = filter.basis {
+        select.push(" and c.basis = ?", [Bind::text(basis.as_str())]);
+    }
+    if let Some(trace) = filter.trace_id {
+        select.push(" and c.trace_id = ?", [Bind::bytes(trace.0)]);
+    }
+}
+
+/// By SPIFFE id or by short name, never by both at once: an `or` would keep the index from giving the order.
+fn party(select: &mut Stmt, side: &str, asked: Option<&str>) {
+    let Some(asked) = asked else { return };
+    let column = if asked.starts_with("spiffe://") { "key" } else { "name" };
+    select.push(&format!(" and c.{side}_{column} = ?"), [Bind::text(&index_text(asked))]);
+}
+
+/// Findings that hold, newest first: `start_us, call_id, ordinal, packed`.
+pub(super) fn findings(filter: &FindingFilter, as_of: Timestamp, after: Option<Cursor>, limit: u32) -> Stmt {
+    let mut select = matching_findings(filter, as_of);
+    keyset(&mut select, "f.start_us", "f.call_id", Order::NewestFirst, after);
+    let order = " order by f.start_us desc, f.call_id desc, f.ordinal limit ?";
+    select.push(order, [Bind::int(limit.into())]);
+    select
+}
+
+/// The same of one call (its start, its id), from beyond an ordinal.
+pub(super) fn findings_of_call(filter: &FindingFilter, as_of: Timestamp, of_call: [Bind; 3]) -> Stmt {
+    let mut select = matching_findings(filter, as_of);
+    select.push(" and f.start_us = ? and f.call_id = ? and f.ordinal > ? order by f.ordinal", of_call);
+    select
+}
+
+fn matching_findings(filter: &FindingFilter, as_of: Timestamp) -> Stmt {
+    let mut select = stmt(
+        "select f.start_us, f.call_id, f.ordinal, c.packed from finding f join call c on c.id = f.call_id where ",
+    );
+    select.push(HOLDS, [Bind::int(as_of.micros())]);
+    times(&mut select, "f.start_us", filter.from, filter.to);
+    if let Some(kind) = filter.kind {
+        select.push(" and f.kind = ?", [Bind::text(kind.as_str())]);
+    }
+    if let Some(severity) = filter.severity {
+        select.push(" and f.severity = ?", [Bind::text(severity.as_str())]);
+    }
+    party(&mut select, "callee", filter.callee.as_deref());
+    select
+}
+
+fn times(select: &mut Stmt, start: &str, from: Option<Timestamp>, to: Option<Timestamp>) {
+    if let Some(from) = from {
+        select.push(&format!(" and {start} >= ?"), [Bind::int(from.micros())]);
+    }
+    if let Some(to) = to {
+        select.push(&format!(" and {start} < ?"), [Bind::int(to.micros())]);
+    }
+}
+
+fn keyset(select: &mut Stmt, start: &str, id: &str, order: Order, after: Option<Cursor>) {
+    let Some(after) = after else { return };
+    let beyond = match order {
+        Order::NewestFirst => "<",
+        Order::OldestFirst => ">",
+    };
+    let binds = [Bind::int(after.start.micros()), Bind::bytes(after.id.0)];
+    select.push(&format!(" and ({start}, {id}) {beyond} (?, ?)"), binds);
+}
+
+fn direction(order: Order) -> &'static str {
+    match order {
+        Order::NewestFirst => " desc",
+        Order::OldestFirst => "",
+    }
+}
