@@ -63,5 +63,6 @@ fn index_text(text: &str) -> std::borrow::Cow<'_, str> {
         return text;
     }
     let hash = hex::encode(Sha256::digest(text.as_bytes()));
-    format!("{}#{hash}", &text[..text.floor_char_boundary(LONGEST / 2)]).into()
+    let beginning: String = text.chars().take(LONGEST / 8).collect();
+    format!("{beginning}#{hash}").into()
 }
