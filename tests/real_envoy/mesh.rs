@@ -5,9 +5,10 @@ use super::certificates::{Authority, Leaf};
 use super::common::required;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const TRUST_DOMAIN: &str = "11111111-2222-3333-4444-555555555555.consul";
@@ -35,6 +36,7 @@ impl Mesh {
         let upstream = format!("api.default.dc1.internal.{TRUST_DOMAIN}");
         let socket = web.transport_socket("UpstreamTlsContext", API);
         let web = web.start(outbound(entrance, &upstream), cluster(&upstream, inner, Some(socket)));
+        [entrance, inner].into_iter().for_each(wait_until_taken);
         Mesh { web, api, entrance, _files: files }
     }
 
@@ -181,7 +183,7 @@ struct Envoy {
 }
 
 impl Envoy {
-    /// Returns when it serves.
+    /// Returns when it has taken its configuration; its workers listen a moment later.
     fn start(file: &Path, config: &Value) -> Envoy {
         std::fs::write(file, config.to_string()).unwrap();
         let mut command = Command::new(required("CALLTRAIL_TEST_ENVOY"));
@@ -239,6 +241,18 @@ fn run_application() -> SocketAddr {
         }
     });
     address
+}
+
+/// A connection that says nothing leaves no line in an access log.
+fn wait_until_taken(address: SocketAddr) {
+    let asked_first = Instant::now();
+    while let Err(error) = TcpStream::connect(address) {
+        assert!(
+            asked_first.elapsed() < Duration::from_secs(60),
+            "Envoy does not listen on {address}: {error}"
+        );
+        std::thread::yield_now();
+    }
 }
 
 /// Below the ports that the system gives to outgoing connections, so that none of these takes it before Envoy does.
