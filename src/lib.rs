@@ -27,16 +27,21 @@
 //! | [`cli`] | one file per command | rules, SQL |
 //! | [`config`] | flags, environment and rules file, checked once | being read anywhere but at start |
 //! | [`telemetry`] | our own logs, traces and metrics, every name in one list | |
+//! | [`suggest`] | the nearest known word, for people's slips | |
 //! | [`app`] | puts the parts together and stops them in order | |
 //!
 //! `tests/architecture.rs` holds this table against the imports.
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod app;
 pub mod cli;
+pub mod config;
 pub mod correlate;
 pub mod decode;
 pub mod evidence;
 pub mod ingest;
 pub mod model;
 pub mod store;
+pub mod suggest;
+pub mod telemetry;

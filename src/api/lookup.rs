@@ -1,0 +1,99 @@
+//! Finds calls by any id that stands in a log: of the call or one of its legs, span, request id, ray, hop, line hash, trace.
+//!
+//! Keys in the store are hashes, so every match is checked here against the legs themselves.
+
+use super::error::ApiError;
+use crate::correlate::keys;
+use crate::model::leg::mask_uuid_version;
+use crate::model::{Call, Leg, LegId, LineHash, SpanId, Timestamp, TraceId};
+use crate::store::Store;
+
+pub enum Found {
+    One {
+        call: Box<Call>,
+        /// The id asked for is one of the call's own ids and not the one it has now.
+        superseded: bool,
+    },
+    Several(Vec<Call>),
+}
+
+/// Longest id that is looked for: no log of ours holds a longer one.
+const MAX_ID_CHARS: usize = 256;
+
+pub async fn find(store: &Store, text: &str, as_of: Timestamp) -> Result<Found, ApiError> {
+    let asked = Asked::read(text);
+    if let Some(id) = asked.leg
+        && let Some(call) = store.call_by_leg(&id, as_of).await?
+    {
+        return Ok(Found::One { superseded: call.id != id, call: Box::new(call) });
+    }
+    if text.is_empty() || text.len() > MAX_ID_CHARS {
+        return Err(not_found(text));
+    }
+    let mut calls = store.calls_with_keys(&asked.keys(), as_of).await?;
+    calls.retain(|call| asked.is_of(call));
+    match calls.len() {
+        0 => Err(not_found(text)),
+        1 => Ok(Found::One { call: Box::new(calls.remove(0)), superseded: false }),
+        _ => {
+            calls.sort_by_key(|c| (c.start, c.id));
+            Ok(Found::Several(calls))
+        }
+    }
+}
+
+fn not_found(text: &str) -> ApiError {
+    let text: String = text.chars().take(80).collect();
+    ApiError::NotFound(format!(
+        "no call carries {text:?}: known are ids of calls, legs, traces and spans, x-request-id, cf-ray, hop ids and the \
+         SHA-256 of a line; a line that has just been sent may not have been joined yet"
+    ))
+}
+
+/// An id as each of the things that it may be.
+struct Asked {
+    leg: Option<LegId>,
+    trace: Option<TraceId>,
+    span: Option<SpanId>,
+    line: Option<LineHash>,
+    ray: String,
+    request_key: String,
+    text: String,
+}
+
+impl Asked {
+    fn read(text: &str) -> Asked {
+        Asked {
+            leg: text.parse().ok(),
+            trace: TraceId::parse(text).ok(),
+            span: SpanId::parse(text).ok(),
+            line: text.parse().ok(),
+            // People copy a ray with its colo: 8f1c...-FRA.
+            ray: text.split('-').next().unwrap_or(text).to_owned(),
+            request_key: mask_uuid_version(text),
+            text: text.to_owned(),
+        }
+    }
+
+    fn keys(&self) -> Vec<i64> {
+        let mut found = vec![keys::request(&self.request_key), keys::hop(&self.text), keys::ray(&self.ray)];
+        found.extend(self.trace.as_ref().map(keys::trace));
+        found.extend(self.span.map(|s| keys::span(&s.to_string())));
+        found.extend(self.line.map(|l| keys::line(&l.to_string())));
+        found
+    }
+
+    fn is_of(&self, call: &Call) -> bool {
+        let trace = self.trace.is_some() && call.trace_id == self.trace;
+        trace || call.legs.iter().any(|leg| self.is_in(leg))
+    }
+
+    fn is_in(&self, leg: &Leg) -> bool {
+        leg.request_key().as_deref() == Some(&self.request_key)
+            || leg.hop.as_deref() == Some(&self.text)
+            || leg.ray.as_deref() == Some(&self.ray)
+            || (self.span.is_some() && leg.span_id == self.span)
+            || self.line == Some(leg.line.line_sha256)
+            || self.trace.is_some_and(|t| leg.trace_ids().any(|own| own == t))
+    }
+}

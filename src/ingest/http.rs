@@ -1,0 +1,316 @@
+//! `POST /ingest/{source}`: an upload becomes a delivery; the answer is 2xx only after the delivery is durable.
+//!
+//! It refuses to judge lines: what does not decode is kept as evidence and counted as a reject, and never fails its upload.
+//! Uploads that can never be accepted are answered 4xx, what is worth a retry 503.
+
+use super::body::{Body, BodyError, decompress};
+use super::writer::Writer;
+use crate::api::auth::{Gate, Need, presented};
+use crate::api::error::ApiError;
+use crate::api::params::Params;
+use crate::decode::{self, DecodedDelivery, frame};
+use crate::evidence;
+use crate::model::{Clock, Delivery, RejectReason, Timestamp};
+use crate::store::Commit;
+use crate::telemetry::Metrics;
+use axum::body::Body as HttpBody;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, header};
+use axum::routing::post;
+use axum::{Json, Router};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+
+/// What an upload may cost.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    pub max_body_bytes: usize,
+    pub max_decompressed_bytes: usize,
+    pub max_lines: usize,
+    pub body_timeout: Duration,
+    pub uploads_at_once: usize,
+}
+
+/// The way in for uploads; cheap to clone.
+#[derive(Clone)]
+pub struct Uploads {
+    pub writer: Writer,
+    pub limits: Arc<Limits>,
+    pub gate: Arc<Gate>,
+    pub metrics: Arc<Metrics>,
+    pub clock: Arc<dyn Clock>,
+    /// Uploads that may be decompressed and decoded at the same time: what bounds the memory.
+    pub in_work: Arc<Semaphore>,
+}
+
+/// The answer to an upload that is durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Number of the delivery, in commit order; `null` where there was nothing to store.
+    pub delivery: Option<u64>,
+    /// The same upload was stored before, under that number; nothing was written.
+    pub duplicate: bool,
+    pub lines: u64,
+    pub legs: u64,
+    /// Lines of this upload that had been stored before.
+    pub duplicates: u64,
+    pub rejected: Rejected,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    pub count: u64,
+    /// The first of them.
+    pub first: Vec<RejectedLine>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectedLine {
+    /// From 1.
+    pub line: u32,
+    pub reason: String,
+    pub detail: String,
+}
+
+/// Rejects that an answer spells out; all are counted and kept.
+const FIRST_REJECTS: usize = 10;
+const PARAMETERS: &[&str] = &["proxy", "token"];
+const MAX_PROXY_CHARS: usize = 200;
+
+pub fn router(uploads: Uploads) -> Router {
+    Router::new().route("/ingest/{source}", post(upload)).with_state(uploads)
+}
+
+/// Source names are part of paths, scopes and metrics: letters, digits, `.`, `_` and `-`, 1 to 64 of them.
+pub fn is_source_name(name: &str) -> bool {
+    let allowed = |c: u8| c.is_ascii_alphanumeric() || b"._-".contains(&c);
+    (1..=64).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+async fn upload(
+    State(uploads): State<Uploads>,
+    source: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: HttpBody,
+) -> Result<Json<Receipt>, ApiError> {
+    let source = source.map(|Path(s)| s).ok().filter(|s| is_source_name(s)).ok_or_else(no_such_source)?;
+    let params = Params::parse(query.as_deref(), PARAMETERS)?;
+    let token = presented(&headers, params.get("token"))?;
+    uploads.gate.check(&headers, token.as_deref(), Need::Ingest(&source)).await?;
+    let proxy = proxy_name(params.get("proxy"))?;
+    let encoding =
+        headers.get(header::CONTENT_ENCODING).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
+    let raw = read_body(&uploads.limits, &headers, body).await?;
+    let incoming = Incoming { source, proxy, encoding, raw, received_at: uploads.clock.now() };
+    match prepare_apart(&uploads, incoming).await? {
+        None => Ok(Json(Receipt::nothing())),
+        Some(prepared) if prepared.delivery.lines.is_empty() => Ok(Json(Receipt::empty_body())),
+        Some(prepared) => commit(&uploads, prepared).await.map(Json),
+    }
+}
+
+/// An upload as it came over the wire.
+struct Incoming {
+    source: String,
+    proxy: Option<String>,
+    encoding: Option<String>,
+    raw: Vec<u8>,
+    received_at: Timestamp,
+}
+
+struct Prepared {
+    delivery: Delivery,
+    decoded: DecodedDelivery,
+    body_bytes: usize,
+}
+
+/// Decompresses and decodes on a thread that may block, so many at a time as the memory allows.
+async fn prepare_apart(uploads: &Uploads, incoming: Incoming) -> Result<Option<Prepared>, ApiError> {
+    let _permit = uploads.in_work.acquire().await.map_err(|_| ApiError::Internal)?;
+    let limits = uploads.limits.clone();
+    tokio::task::spawn_blocking(move || prepare(incoming, &limits)).await.map_err(|error| {
+        tracing::error!(%error, "preparing an upload failed");
+        ApiError::Internal
+    })?
+}
+
+/// `None` for Logpush's validation upload.
+fn prepare(incoming: Incoming, limits: &Limits) -> Result<Option<Prepared>, ApiError> {
+    let Incoming { source, proxy, encoding, raw, received_at } = incoming;
+    let body = decompress(raw, encoding.as_deref(), limits.max_decompressed_bytes)
+        .map_err(|error| refused_body(&error))?;
+    if body.broken.is_none() && frame::is_validation_upload(&body.bytes) {
+        return Ok(None);
+    }
+    let body_bytes = body.bytes.len();
+    let delivery = delivery(source, proxy, received_at, body, limits.max_lines)?;
+    let decoded = decode::decode_delivery(&delivery, 0);
+    Ok(Some(Prepared { delivery, decoded, body_bytes }))
+}
+
+fn no_such_source() -> ApiError {
+    ApiError::UnknownPath(
+        "a source's name is 1 to 64 letters, digits, '.', '_' and '-': POST /ingest/NAME".to_owned(),
+    )
+}
+
+fn refused_body(error: &BodyError) -> ApiError {
+    match error {
+        BodyError::TooLarge { .. } => ApiError::TooLarge(error.to_string()),
+        BodyError::UnknownEncoding(_) => ApiError::UnsupportedEncoding(error.to_string()),
+    }
+}
+
+fn proxy_name(name: Option<&str>) -> Result<Option<String>, ApiError> {
+    match name {
+        None | Some("") => Ok(None),
+        Some(name) if name.chars().count() <= MAX_PROXY_CHARS && !name.chars().any(char::is_control) => {
+            Ok(Some(name.to_owned()))
+        }
+        Some(_) => Err(ApiError::BadParameter(format!(
+            "proxy is the name of the proxy that wrote the lines: at most {MAX_PROXY_CHARS} characters, no control characters"
+        ))),
+    }
+}
+
+async fn read_body(limits: &Limits, headers: &HeaderMap, body: HttpBody) -> Result<Vec<u8>, ApiError> {
+    let limit = limits.max_body_bytes;
+    let too_large = || {
+        ApiError::TooLarge(format!(
+            "the upload is larger than {limit} bytes: send smaller uploads (Logpush: max_upload_bytes), compress them, or \
+             raise --max-body-bytes"
+        ))
+    };
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|n| n > limit as u64) {
+        return Err(too_large());
+    }
+    let collected = tokio::time::timeout(limits.body_timeout, Limited::new(body, limit).collect()).await;
+    match collected {
+        Err(_) => Err(ApiError::TooSlow(format!(
+            "the body did not arrive within {} s (--body-timeout-seconds)",
+            limits.body_timeout.as_secs()
+        ))),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => {
+            Err(ApiError::BadBody("the body ended before it was complete; send it again".to_owned()))
+        }
+        Ok(Ok(whole)) => Ok(whole.to_bytes().into()),
+    }
+}
+
+/// Lines of the body, then, where its compression broke, the compressed body itself as the last line: the decoder knows it by
+/// its first bytes and rejects it as `broken_compression`, now and at every replay.
+fn delivery(
+    source: String,
+    proxy: Option<String>,
+    received_at: Timestamp,
+    body: Body,
+    max_lines: usize,
+) -> Result<Delivery, ApiError> {
+    let id = match &body.broken {
+        None => evidence::delivery_id(&source, proxy.as_deref(), &body.bytes),
+        Some(broken) => evidence::delivery_id(&source, proxy.as_deref(), &broken.compressed),
+    };
+    let readable = if body.broken.is_some() { without_cut_line(&body.bytes) } else { &body.bytes[..] };
+    let mut lines = frame::split(readable);
+    lines.extend(body.broken.map(|broken| broken.compressed));
+    if lines.len() > max_lines {
+        return Err(ApiError::TooLarge(format!(
+            "the upload has {} lines, more than {max_lines}: send smaller uploads (Logpush: max_upload_records) or raise \
+             --max-lines",
+            lines.len()
+        )));
+    }
+    Ok(Delivery { id, source, proxy, received_at, lines })
+}
+
+/// Where decompression broke, the last line is cut, unless it happens to look whole. The cut part is not lost: it is in the
+/// compressed body, which is kept.
+fn without_cut_line(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |newline| newline + 1);
+    if bytes.ends_with(b"}") || bytes.ends_with(b"]") { bytes } else { &bytes[..end] }
+}
+
+async fn commit(uploads: &Uploads, prepared: Prepared) -> Result<Receipt, ApiError> {
+    let Prepared { delivery, decoded, body_bytes } = prepared;
+    let (source, lines) = (delivery.source.clone(), delivery.lines.len() as u64);
+    let began = Instant::now();
+    let commit = uploads.writer.write(delivery).await?;
+    uploads.metrics.committed(began.elapsed());
+    let (number, duplicate) = match commit {
+        Commit::Stored { number } => (number, false),
+        Commit::Duplicate { number } => (number, true),
+    };
+    uploads.metrics.delivered(&source, duplicate, lines, body_bytes as u64);
+    if !duplicate {
+        decoded.rejects.iter().for_each(|(_, reject)| uploads.metrics.rejected(&source, reject.reason));
+    }
+    Ok(Receipt {
+        delivery: Some(number),
+        duplicate,
+        lines,
+        legs: decoded.legs.len() as u64,
+        duplicates: if duplicate { lines } else { 0 },
+        rejected: rejected(&decoded),
+    })
+}
+
+fn rejected(decoded: &DecodedDelivery) -> Rejected {
+    let first = decoded.rejects.iter().take(FIRST_REJECTS).map(|(line, reject)| RejectedLine {
+        line: *line,
+        reason: reject.reason.to_string(),
+        detail: reject.detail.clone(),
+    });
+    Rejected { count: decoded.rejects.len() as u64, first: first.collect() }
+}
+
+impl Receipt {
+    /// For Logpush's validation upload: accepted, and nothing stored.
+    fn nothing() -> Self {
+        Receipt {
+            delivery: None,
+            duplicate: false,
+            lines: 0,
+            legs: 0,
+            duplicates: 0,
+            rejected: Rejected::default(),
+        }
+    }
+
+    /// An empty body holds no evidence to store. It is answered 200 all the same, since a sender that repeated it could never
+    /// do better.
+    fn empty_body() -> Self {
+        let line = RejectedLine {
+            line: 1,
+            reason: RejectReason::NotJson.to_string(),
+            detail: "the body is empty: nothing was stored".to_owned(),
+        };
+        Receipt { rejected: Rejected { count: 1, first: vec![line] }, ..Self::nothing() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn source_names_are_plain() {
+        assert!(is_source_name("logpush-prod_1.eu") && is_source_name(&"x".repeat(64)));
+        for bad in ["", "a b", "a/b", "ä", "a\0", &"x".repeat(65)] {
+            assert!(!is_source_name(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_cut_line_is_left_to_the_compressed_body() {
+        assert_eq!(without_cut_line(b"{\"a\":1}\n{\"b\":"), b"{\"a\":1}\n");
+        assert_eq!(without_cut_line(b"{\"a\":1}\n{\"b\":2}"), b"{\"a\":1}\n{\"b\":2}");
+        assert_eq!(without_cut_line(b"{\"a"), b"");
+    }
+}
