@@ -57,6 +57,7 @@ pub fn decode_delivery(delivery: &Delivery, number: u64) -> DecodedDelivery {
 }
 
 fn decode_line(raw: &[u8], line: &Line<'_>) -> Result<Vec<Leg>, Reject> {
+    reject::if_compressed(raw)?;
     let text = std::str::from_utf8(raw).map_err(reject::not_utf8)?;
     match shape::of(text) {
         Shape::Envoy => envoy::decode(text, line),

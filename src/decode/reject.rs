@@ -8,6 +8,21 @@ use serde::de::IgnoredAny;
 const KEYS_SHOWN: usize = 6;
 const KEY_CHARS_SHOWN: usize = 24;
 
+/// First bytes of a gzip and of a zstd stream: no text of any format begins so.
+const COMPRESSED: [&[u8]; 2] = [&[0x1f, 0x8b], &[0x28, 0xb5, 0x2f, 0xfd]];
+
+/// Where an upload's compression broke, ingest keeps the compressed body as the last line of the delivery.
+pub fn if_compressed(raw: &[u8]) -> Result<(), Reject> {
+    if !COMPRESSED.iter().any(|magic| raw.starts_with(magic)) {
+        return Ok(());
+    }
+    Err(Reject::new(
+        RejectReason::BrokenCompression,
+        "the compression is broken or cut short: what could be read before was kept, the rest stays here as it was sent; \
+         send the upload again, whole",
+    ))
+}
+
 pub fn not_utf8(error: std::str::Utf8Error) -> Reject {
     let at = error.valid_up_to() + 1;
     Reject::new(RejectReason::NotJson, format!("byte {at} of the line is not UTF-8; JSON must be"))
