@@ -105,7 +105,7 @@ pub async fn run(
         let _ = stopped.await;
     }));
     let router = routes(&config, &store, gate, writer);
-    tracing::info!(%listen, "serving");
+    tracing::info!("listening on http://{listen}");
     serve(listener, router, &config, shutdown).await;
     tracing::info!("stopping: committing what is queued");
     writer_task.await.context("the writer stopped with a fault")?;

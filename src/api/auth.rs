@@ -45,7 +45,7 @@ impl std::str::FromStr for Scope {
             "read" => Ok(Scope::Read),
             "admin" => Ok(Scope::Admin),
             _ => match text.strip_prefix("ingest:") {
-                Some(name) if name == "*" || crate::ingest::http::is_source_name(name) => {
+                Some(name) if name == "*" || crate::model::delivery::is_source_name(name) => {
                     Ok(Scope::Ingest(name.to_owned()))
                 }
                 _ => Err("write ingest:NAME (or ingest:* for every source), read or admin".to_owned()),

@@ -10,6 +10,7 @@ use crate::api::error::ApiError;
 use crate::api::params::Params;
 use crate::decode::{self, DecodedDelivery, frame};
 use crate::evidence;
+use crate::model::delivery::is_source_name;
 use crate::model::{Clock, Delivery, RejectReason, Timestamp};
 use crate::store::Commit;
 use crate::telemetry::Metrics;
@@ -83,12 +84,6 @@ const MAX_PROXY_CHARS: usize = 200;
 
 pub fn router(uploads: Uploads) -> Router {
     Router::new().route("/ingest/{source}", post(upload)).with_state(uploads)
-}
-
-/// Source names are part of paths, scopes and metrics: letters, digits, `.`, `_` and `-`, 1 to 64 of them.
-pub fn is_source_name(name: &str) -> bool {
-    let allowed = |c: u8| c.is_ascii_alphanumeric() || b"._-".contains(&c);
-    (1..=64).contains(&name.len()) && name.bytes().all(allowed)
 }
 
 async fn upload(

@@ -16,6 +16,12 @@ pub struct Delivery {
     pub lines: Vec<Vec<u8>>,
 }
 
+/// Source names are part of paths, scopes and metrics: letters, digits, `.`, `_` and `-`, 1 to 64 of them.
+pub fn is_source_name(name: &str) -> bool {
+    let allowed = |c: u8| c.is_ascii_alphanumeric() || b"._-".contains(&c);
+    (1..=64).contains(&name.len()) && name.bytes().all(allowed)
+}
+
 /// Why a line gave no leg. The list is also the list of label values of `calltrail_ingest_rejected_lines_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RejectReason {
