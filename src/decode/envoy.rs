@@ -6,6 +6,7 @@
 use super::envoy_identity::{self as identity, Role};
 use super::envoy_wire::{EnvoyLine, RbacMetadata, WrappedLine};
 use super::line::{Line, blank_leg, leg_id};
+use super::shape::{self, Shape};
 use super::{http_fields, reject, timestamp};
 use crate::model::{
     Certificate, Identity, IdentityKind, Leg, LegId, Protocol, Reject, RejectReason, ResponseFlags, Side,
@@ -29,7 +30,10 @@ pub fn decode_wrapped(text: &str, line: &Line<'_>) -> Result<Vec<Leg>, Reject> {
         proxy: outer.proxy.get().or(line.proxy),
         occurrence: line.occurrence,
     };
-    decode(inner, &line)
+    match shape::of(inner) {
+        Shape::Envoy => decode(inner, &line),
+        _ => Err(reject::unknown_shape(inner)),
+    }
 }
 
 /// A line with what both of its legs share.

@@ -141,3 +141,81 @@ fn trim(body: &[u8], range: Range<usize>) -> Range<usize> {
     let last = text.iter().rposition(|b| !is_space(b)).unwrap_or(first);
     range.start + first..range.start + last + 1
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(body: &str) -> Vec<String> {
+        split(body.as_bytes()).into_iter().map(|line| String::from_utf8(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn each_shape_of_a_body_gives_its_lines_byte_for_byte() {
+        let (a, b) = (r#"{ "a":1 ,"s":"x\"}]\n"}"#, r#"{"b":[{"c":"é"}]}"#);
+        let both = vec![a.to_owned(), b.to_owned()];
+        for body in [
+            format!("{a}\n{b}\n"),
+            format!("{a}\n{b}"),
+            format!("{a}\r\n{b}\r\n"),
+            format!("\u{feff}{a}\n{b}\n"),
+            format!("\n\n{a}\n  \n\t{b}  \n\n"),
+            format!("[{a},{b}]"),
+            format!("[{a},{b}]\n"),
+            format!("[{a}\n,\n{b}\n]\n"),
+            format!(" [ {a} , {b} ] "),
+            format!("[{a}]\n[{b}]\n"),
+            format!("\u{feff}[{a},{b}"),
+        ] {
+            assert_eq!(lines(&body), both, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_object_printed_over_many_lines_is_one_line_of_evidence() {
+        let printed = "{\n  \"a\": 1,\n  \"b\": {\n    \"c\": 2\n  }\n}";
+        assert_eq!(lines(printed), [printed]);
+        assert_eq!(lines(&format!("{printed}\n{printed}\n")), [printed, printed]);
+    }
+
+    #[test]
+    fn what_is_broken_is_a_line_of_its_own_and_its_neighbours_are_kept() {
+        for (body, expected) in [
+            ("{\"a\":1}\n{\"b\":\n{\"c\":3}\n", vec!["{\"a\":1}", "{\"b\":", "{\"c\":3}"]),
+            ("{\"a\":\n{\"b\":2}\n{\"c\":3}", vec!["{\"a\":", "{\"b\":2}", "{\"c\":3}"]),
+            ("{\"a\":1}\n{\"b\":2", vec!["{\"a\":1}", "{\"b\":2"]),
+            ("[{\"a\":1},{\"b\":tru},{\"c\":3}]", vec!["{\"a\":1}", "{\"b\":tru}", "{\"c\":3}"]),
+            ("[{\"a\":1},{\"b\":", vec!["{\"a\":1}", "{\"b\":"]),
+            ("[{\"a\":1},\n{\"b\":\"x\n,{\"c\":3}]", vec!["{\"a\":1}", "{\"b\":\"x", "{\"c\":3}"]),
+            ("[{\"a\":1}]}{\"b\":2}", vec!["{\"a\":1}", "}{\"b\":2}"]),
+            ("no json\n{\"a\":1}\n", vec!["no json", "{\"a\":1}"]),
+            ("[}]", vec!["}"]),
+            ("{\"a\":1}{\"b\":2}", vec!["{\"a\":1}", "{\"b\":2}"]),
+        ] {
+            assert_eq!(lines(body), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_empty_body_has_no_lines() {
+        for body in ["", "\n", " \r\n", "\u{feff}", "[]", "[\n]\n"] {
+            assert_eq!(lines(body), [""; 0], "{body:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_validation_upload_is_taken_for_one() {
+        for (body, is_one) in [
+            (r#"{"content":"tests"}"#, true),
+            ("\u{feff} {\"content\":\"test\"}\n", true),
+            (r#"{"content":{"any":"thing"}}"#, true),
+            (r#"{"content":"tests","x":1}"#, false),
+            (r#"{"contents":"tests"}"#, false),
+            ("{\"content\":1}\n{\"content\":2}", false),
+            (r#"["content"]"#, false),
+            ("", false),
+        ] {
+            assert_eq!(is_validation_upload(body.as_bytes()), is_one, "{body}");
+        }
+    }
+}

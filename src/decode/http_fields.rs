@@ -51,6 +51,10 @@ pub fn status(number: Option<i64>) -> Option<u16> {
     number.and_then(|n| u16::try_from(n).ok()).filter(|n| (100..1000).contains(n))
 }
 
+pub fn status_text(text: Option<&str>) -> Option<u16> {
+    status(text.and_then(|text| text.parse().ok()))
+}
+
 /// Sets the signed principal, or keeps as seen what claims to be one.
 pub fn set_principal_header(leg: &mut Leg, text: Option<&str>) {
     let Some(text) = text else { return };

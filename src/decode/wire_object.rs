@@ -141,7 +141,7 @@ macro_rules! wire_object {
         pub struct $name<'a> { $($(#[$field_meta])* pub $field: $type,)+ }
 
         const _: () = {
-            use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+            use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
             #[allow(non_camel_case_types, reason = "named after the fields")]
             enum Key { $($field,)+ Other }
@@ -185,8 +185,17 @@ macro_rules! wire_object {
                             }
                             Ok(object)
                         }
+                        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<$name<'a>, A::Error> {
+                            while seq.next_element::<IgnoredAny>()?.is_some() {}
+                            Ok($name::default())
+                        }
+                        fn visit_str<E: Error>(self, _: &str) -> Result<$name<'a>, E> { Ok($name::default()) }
+                        fn visit_bool<E: Error>(self, _: bool) -> Result<$name<'a>, E> { Ok($name::default()) }
+                        fn visit_i64<E: Error>(self, _: i64) -> Result<$name<'a>, E> { Ok($name::default()) }
+                        fn visit_u64<E: Error>(self, _: u64) -> Result<$name<'a>, E> { Ok($name::default()) }
+                        fn visit_f64<E: Error>(self, _: f64) -> Result<$name<'a>, E> { Ok($name::default()) }
                     }
-                    deserializer.deserialize_map(Reader(std::marker::PhantomData))
+                    deserializer.deserialize_any(Reader(std::marker::PhantomData))
                 }
             }
         };

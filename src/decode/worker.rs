@@ -57,7 +57,7 @@ impl Invocation<'_> {
                 leg.method = request.method.owned();
                 let url = request.url.get().map(http_fields::authority_and_path);
                 (leg.authority, leg.path) = url.unwrap_or_default();
-                leg.status = http_fields::status(event.event.response.status.0);
+                leg.status = http_fields::status_text(event.event.response.status.get());
             }
             None => leg.protocol = Protocol::Event,
         }
@@ -100,10 +100,12 @@ impl Invocation<'_> {
     }
 
     fn leg(&self, id: LegId, side: Side, start: Timestamp) -> Leg {
-        let script = self.event.script_name.get().unwrap_or(UNNAMED_SCRIPT);
-        let observer = Observer { kind: ObserverKind::Worker, name: script.to_owned() };
+        let script = self.event.script_name.get();
+        let assurance = if script.is_some() { Assurance::Asserted } else { Assurance::None };
+        let name = script.unwrap_or(UNNAMED_SCRIPT);
+        let observer = Observer { kind: ObserverKind::Worker, name: name.to_owned() };
         let mut leg = blank_leg(id, self.line, side, observer, start);
-        leg.local = identity(IdentityKind::Worker, script, Assurance::Asserted);
+        leg.local = identity(IdentityKind::Worker, name, assurance);
         leg
     }
 

@@ -86,7 +86,10 @@ impl<'a> Trail<'a> {
 }
 
 fn parse(text: &str) -> Option<Record<'_>> {
-    text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok()).flatten()
+    if !text.trim_start().starts_with('{') {
+        return None;
+    }
+    serde_json::from_str(text).ok()
 }
 
 pub fn trace_id(record: &Record<'_>) -> Option<TraceId> {

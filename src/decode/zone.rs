@@ -78,3 +78,40 @@ fn protocol(text: Option<&str>) -> Protocol {
         _ => Protocol::Unknown,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Delivery, DeliveryId, Timestamp};
+
+    fn legs(text: &str) -> Vec<Leg> {
+        let lines = vec![text.as_bytes().to_vec()];
+        let source = "zone".to_owned();
+        let delivery =
+            Delivery { id: DeliveryId([0; 32]), source, proxy: None, received_at: Timestamp(0), lines };
+        crate::decode::decode_delivery(&delivery, 1).legs
+    }
+
+    /// Cloudflare's opt-in merging nests what used to be lines of their own.
+    #[test]
+    fn a_merged_subrequest_is_the_same_leg_as_a_line_of_its_own() {
+        let own = r#""RayID":"9e1a1b3c4d6097e6","EdgeStartTimestamp":1795489010,"ClientRequestHost":"mesh.example.com""#;
+        let alone = legs(&format!(r#"{{{own},"ParentRayID":"9e1a1b3c4d5fe1a1","WorkerSubrequest":true}}"#));
+        let merged = legs(&format!(
+            r#"{{"RayID":"9e1a1b3c4d5fe1a1","EdgeStartTimestamp":"1795489010","Subrequests":[{{{own}}}]}}"#
+        ));
+        assert_eq!(merged.len(), 2);
+        assert_eq!(merged[1].id, alone[0].id);
+        assert_eq!(merged[1].parent_ray, alone[0].parent_ray);
+        assert_eq!(merged[1].peer, alone[0].peer);
+    }
+
+    #[test]
+    fn the_ids_do_not_depend_on_the_jobs_timestamp_format() {
+        let at = |time: &str| {
+            legs(&format!(r#"{{"RayID":"9e1a1b3c4d6097e6","EdgeStartTimestamp":{time}}}"#))[0].id
+        };
+        assert_eq!(at("1795489010"), at("\"2026-11-24T02:56:50Z\""));
+        assert_eq!(at("1795489010645000000"), at("\"2026-11-24T02:56:50.645Z\""));
+    }
+}
