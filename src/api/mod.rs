@@ -9,7 +9,7 @@ pub mod error;
 mod findings;
 mod health;
 mod index;
-mod lookup;
+pub mod lookup;
 pub mod params;
 mod rejects;
 mod traces;

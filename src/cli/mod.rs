@@ -2,8 +2,27 @@
 //!
 //! Commands hold no rules and no SQL: they read options, call the library and print.
 
+mod ask;
+pub mod call;
+pub mod calls;
+mod cut;
+pub mod demo;
+mod demo_capture;
+mod demo_report;
+pub mod export;
+mod filter;
+pub mod import;
+mod input;
+mod page;
+mod paint;
+mod phrase;
+mod progress;
+pub mod rebuild;
+mod remote;
 pub mod serve;
+mod table;
 pub mod token;
+pub mod trace;
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -45,8 +64,27 @@ pub struct Place {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Shows what it is for: feeds a bundled real capture to a real server, prints the calls and keeps serving
+    Demo(demo::DemoArgs),
     /// Takes uploads, joins them and answers questions, until SIGTERM or Ctrl-C
     Serve(serve::ServeArgs),
+    /// Reads log files into the data, or sends them to a server
+    Import(import::ImportArgs),
+    /// Lists calls, newest first
+    Calls(calls::CallsArgs),
+    /// Shows one call and everything that is known about it
+    Call(call::CallArgs),
+    /// Draws the calls of a trace as a tree
+    Trace(trace::TraceArgs),
+    /// Lists findings, newest first
+    Findings(calls::FindingsArgs),
+    /// Lists lines that are kept and could not be read
+    Rejects(calls::RejectsArgs),
+    /// Writes everything out for other programs
+    #[command(subcommand)]
+    Export(export::ExportCommand),
+    /// Throws away what was derived and derives it again from the evidence
+    Rebuild(rebuild::RebuildArgs),
     /// Creates, lists and revokes the tokens that senders and readers present
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -56,11 +94,28 @@ pub enum Command {
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(args) => serve::run(args, &cli.place).await,
+        Command::Demo(args) => demo::run(args, &cli.place).await,
+        Command::Import(args) => import::run(args, &cli.place).await,
+        Command::Calls(args) => calls::calls(args, &cli.place).await,
+        Command::Call(args) => call::run(args, &cli.place).await,
+        Command::Trace(args) => trace::run(args, &cli.place).await,
+        Command::Findings(args) => calls::findings(args, &cli.place).await,
+        Command::Rejects(args) => calls::rejects(args, &cli.place).await,
+        Command::Export(command) => export::run(command, &cli.place).await,
+        Command::Rebuild(args) => rebuild::run(args, &cli.place).await,
         Command::Token(command) => token::run(command, &cli.place).await,
     }
 }
 
 impl Place {
+    /// Keeps every other process from writing to the data directory; Postgres needs no such lock.
+    pub fn lock(&self) -> anyhow::Result<Option<crate::app::DataLock>> {
+        match self.database_url {
+            Some(_) => Ok(None),
+            None => crate::app::DataLock::take(&self.data_dir).map(Some),
+        }
+    }
+
     pub fn location(&self) -> crate::store::Location {
         match &self.database_url {
             Some(url) => crate::store::Location::Postgres(url.clone()),

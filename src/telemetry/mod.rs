@@ -6,7 +6,7 @@
 pub mod metrics;
 pub mod names;
 
-pub use metrics::{Held, Metrics};
+pub use metrics::Metrics;
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::Resource;

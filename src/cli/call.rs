@@ -1,0 +1,59 @@
+//! `calltrail call ID`: one call, everything that is known about it.
+
+use super::Place;
+use super::ask::{Asked, Hit};
+use super::calls::ndjson;
+use super::filter::AsOf;
+use super::paint::{Paint, emit};
+use super::{page, table};
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OneFormat {
+    /// For people
+    Page,
+    /// One JSON object
+    Json,
+    /// One JSON object on one line
+    Ndjson,
+}
+
+#[derive(Debug, Args)]
+pub struct CallArgs {
+    /// Any id of the call: its own, a leg's, a request id, a ray, a span, a hop id, the SHA-256 of a raw line
+    pub id: String,
+    #[command(flatten)]
+    pub as_of: AsOf,
+    /// How to print
+    #[arg(long, value_name = "FORM", default_value = "page")]
+    pub format: OneFormat,
+    /// Print the raw lines of the evidence, too
+    #[arg(long)]
+    pub lines: bool,
+}
+
+pub async fn run(args: CallArgs, place: &Place) -> Result<()> {
+    let asked = Asked::of(place).await?;
+    match asked.call(&args.id, args.as_of.as_of).await? {
+        Hit::One(call) => {
+            let evidence = if args.lines { Some(asked.evidence(&call).await?) } else { None };
+            emit(&match args.format {
+                OneFormat::Page => page::call(&call, evidence.as_ref(), Paint::of_stdout()),
+                OneFormat::Json => format!("{}\n", serde_json::to_string_pretty(&call)?),
+                OneFormat::Ndjson => ndjson(&[call])?,
+            })
+        }
+        Hit::Several(calls) if args.format == OneFormat::Page => {
+            emit(&table::calls(&calls, Paint::of_stdout()))?;
+            let ids: Vec<&str> = calls.iter().map(|c| c.id.as_str()).collect();
+            emit(&format!("{:?} is not unique; ask for one of these calls:\n{}\n", args.id, ids.join("\n")))
+        }
+        Hit::Several(calls) => emit(&ndjson(&calls)?),
+        Hit::Nothing => bail!(
+            "no call is known by {:?}: an id is a call's, a leg's, a request id, a ray, a span, a hop id or a line's SHA-256, \
+             in full; `calltrail calls --format csv` lists ids",
+            args.id
+        ),
+    }
+}

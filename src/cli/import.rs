@@ -1,0 +1,298 @@
+//! `calltrail import`: log files to deliveries, into the data itself or to a server.
+//!
+//! Safe to repeat and to break off: the same files give the same deliveries, and one that is known is not stored again.
+
+use super::Place;
+use super::cut::Cutter;
+use super::input::{self, Input};
+use super::paint::emit;
+use super::rebuild::{RulesArg, derive};
+use super::remote::Remote;
+use super::{phrase, progress};
+use crate::decode::{decode_delivery, frame};
+use crate::evidence::delivery_id;
+use crate::ingest::http::{Receipt, Rejected, RejectedLine};
+use crate::ingest::writer::{WriteError, Writer};
+use crate::model::delivery::is_source_name;
+use crate::model::{Clock, Delivery, SystemClock};
+use crate::store::{Commit, Store};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use futures_util::{StreamExt, stream};
+use indicatif::ProgressBar;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// Name of the source that these lines come from, as the URL of an upload would name it
+    #[arg(long, value_name = "NAME")]
+    pub source: String,
+    /// The proxy that wrote these lines, where they do not say so themselves (Consul's default log format) [default: the
+    /// file's name without its endings]
+    #[arg(long, value_name = "NAME")]
+    pub proxy: Option<String>,
+    /// Files and directories, plain, gzip or zstd; `-` reads standard input
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    pub paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub rules: RulesArg,
+}
+
+/// One piece of a file on its way.
+struct Piece {
+    body: Vec<u8>,
+    proxy: Option<String>,
+    origin: Arc<str>,
+}
+
+#[derive(Default)]
+struct Summary {
+    lines: u64,
+    legs: u64,
+    rejected: u64,
+    deliveries: u64,
+    duplicates: u64,
+    /// The first rejects with the file that they stand in.
+    examples: Vec<String>,
+}
+
+const EXAMPLES: usize = 5;
+/// Pieces on their way at the same time: enough that reading, committing and answering overlap.
+const IN_FLIGHT: usize = 8;
+
+/// Where pieces go.
+enum Target {
+    Data(Writer),
+    Server(Remote),
+}
+
+pub async fn run(args: ImportArgs, place: &Place) -> Result<()> {
+    check_source(&args.source)?;
+    let found = input::find(&args.paths)?;
+    let rules = args.rules.load(place)?;
+    let started = Instant::now();
+    if let Some(url) = &place.server {
+        let target = Target::Server(Remote::new(url, place.token.as_deref())?);
+        let summary = send_all(&args, found.inputs, &target).await?;
+        return summary.print(found.skipped_files, started.elapsed());
+    }
+    let _lock = place.lock()?;
+    let store = Store::open(&place.location()).await.context("cannot open the data")?;
+    let (writer, _committed, task) = Writer::start(store.clone(), 64 * 1024 * 1024);
+    let target = Target::Data(writer);
+    let sent = send_all(&args, found.inputs, &target).await;
+    drop(target);
+    task.await.context("the writer stopped")?;
+    let summary = sent?;
+    derive(&store, &rules).await?;
+    store.close().await;
+    summary.print(found.skipped_files, started.elapsed())
+}
+
+/// The name stands in a URL and in metrics.
+fn check_source(name: &str) -> Result<()> {
+    if !is_source_name(name) {
+        bail!(
+            "--source {name:?}: a source's name holds 1 to 64 letters, digits, '-', '_' and '.', as logpush-workers"
+        );
+    }
+    Ok(())
+}
+
+async fn send_all(args: &ImportArgs, inputs: Vec<Input>, target: &Target) -> Result<Summary> {
+    let total_bytes: u64 = inputs.iter().map(Input::size_bytes).sum();
+    let bar = progress::bytes((total_bytes > 0).then_some(total_bytes));
+    let read_bytes: Arc<AtomicU64> = Arc::default();
+    let (sender, receiver) = mpsc::channel(2);
+    let (counter, proxy) = (read_bytes.clone(), args.proxy.clone());
+    // Reading and decompressing is blocking work: a thread of its own, held back by the small channel.
+    let reader = tokio::task::spawn_blocking(move || read_all(&inputs, proxy.as_deref(), &counter, &sender));
+    let pieces = stream::unfold(receiver, async |mut r| r.recv().await.map(|piece: Piece| (piece, r)));
+    let mut answers = Box::pin(
+        pieces
+            .map(async |piece| {
+                let origin = piece.origin.clone();
+                target.send(&args.source, piece).await.map(|receipt| (origin, receipt))
+            })
+            .buffered(IN_FLIGHT),
+    );
+    let (mut summary, started) = (Summary::default(), Instant::now());
+    while let Some(answer) = answers.next().await {
+        let (origin, receipt) = answer?;
+        summary.add(&origin, receipt);
+        show(&bar, &summary, read_bytes.load(Ordering::Relaxed), started.elapsed());
+    }
+    bar.finish_and_clear();
+    reader.await.context("the reader stopped")??;
+    Ok(summary)
+}
+
+fn show(bar: &ProgressBar, summary: &Summary, read_bytes: u64, elapsed: Duration) {
+    bar.set_position(read_bytes);
+    let lines = summary.lines;
+    bar.set_message(format!("{}  {}", progress::lines(lines), progress::rate(lines, elapsed)));
+}
+
+/// Reads every input to its end. A file that breaks half way is reported after everything else has been sent.
+fn read_all(
+    inputs: &[Input],
+    proxy: Option<&str>,
+    read_bytes: &Arc<AtomicU64>,
+    sender: &mpsc::Sender<Piece>,
+) -> Result<()> {
+    let mut broken = Vec::new();
+    for input in inputs {
+        if let Err(error) = read_one(input, proxy, read_bytes, sender) {
+            broken.push(format!("{}: {error:#}", input.name()));
+        }
+    }
+    if !broken.is_empty() {
+        bail!("not everything could be read; what could be was imported:\n  {}", broken.join("\n  "));
+    }
+    Ok(())
+}
+
+fn read_one(
+    input: &Input,
+    named_proxy: Option<&str>,
+    read_bytes: &Arc<AtomicU64>,
+    sender: &mpsc::Sender<Piece>,
+) -> Result<()> {
+    let origin: Arc<str> = input.name().into();
+    let mut proxy: Option<Option<String>> = None;
+    for body in Cutter::new(input::open(input, read_bytes.clone())?) {
+        let body = body?;
+        let of_this_file = || {
+            named_proxy
+                .map(str::to_owned)
+                .or_else(|| input.stem().filter(|_| is_anonymous(&body)).map(str::to_owned))
+        };
+        let proxy = proxy.get_or_insert_with(of_this_file).clone();
+        if sender.blocking_send(Piece { body, proxy, origin: origin.clone() }).is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Envoy's lines in Consul's default format: they do not say which proxy wrote them.
+fn is_anonymous(body: &[u8]) -> bool {
+    let first = body.split(|b| *b == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+    let Ok(line) = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(first) else {
+        return false;
+    };
+    line.contains_key("response_flags")
+        && line.contains_key("upstream_cluster")
+        && !line.contains_key("node_id")
+}
+
+impl Target {
+    async fn send(&self, source: &str, piece: Piece) -> Result<Receipt> {
+        match self {
+            Target::Data(writer) => commit(writer, source, piece).await,
+            Target::Server(remote) => {
+                let parameters: Vec<_> = piece.proxy.map(|p| ("proxy", p)).into_iter().collect();
+                let body = tokio::task::spawn_blocking(move || gzip(&piece.body)).await??;
+                remote.post_gzip(&format!("/ingest/{source}"), &parameters, body).await
+            }
+        }
+    }
+}
+
+/// A body as an upload carries it.
+pub(super) fn gzip(body: &[u8]) -> std::io::Result<Vec<u8>> {
+    use std::io::Write;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(body)?;
+    encoder.finish()
+}
+
+async fn commit(writer: &Writer, source: &str, piece: Piece) -> Result<Receipt> {
+    let delivery = Delivery {
+        id: delivery_id(source, piece.proxy.as_deref(), &piece.body),
+        source: source.to_owned(),
+        lines: frame::split(&piece.body),
+        proxy: piece.proxy,
+        received_at: SystemClock.now(),
+    };
+    let mut receipt = tokio::task::block_in_place(|| account(&delivery));
+    if delivery.lines.is_empty() {
+        return Ok(receipt);
+    }
+    loop {
+        match writer.write(delivery.clone()).await {
+            Ok(Commit::Stored { .. }) => return Ok(receipt),
+            Ok(Commit::Duplicate { .. }) => {
+                receipt.duplicate = true;
+                return Ok(receipt);
+            }
+            // The queue holds our own pieces only: it empties by itself.
+            Err(WriteError::Overloaded) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(error) => bail!("{error}; import again to go on where it stopped"),
+        }
+    }
+}
+
+/// What the delivery holds, in the words of the answer to an upload.
+fn account(delivery: &Delivery) -> Receipt {
+    let decoded = decode_delivery(delivery, 0);
+    let example = |(line, reject): &(u32, crate::model::Reject)| RejectedLine {
+        line: *line,
+        reason: reject.reason.to_string(),
+        detail: reject.detail.clone(),
+    };
+    let first = decoded.rejects.iter().take(EXAMPLES).map(example).collect();
+    Receipt {
+        delivery: None,
+        duplicate: false,
+        lines: delivery.lines.len() as u64,
+        legs: decoded.legs.len() as u64,
+        duplicates: 0,
+        rejected: Rejected { count: decoded.rejects.len() as u64, first },
+    }
+}
+
+impl Summary {
+    fn add(&mut self, origin: &str, receipt: Receipt) {
+        if receipt.lines == 0 {
+            return;
+        }
+        self.deliveries += 1;
+        self.duplicates += u64::from(receipt.duplicate);
+        self.lines += receipt.lines;
+        self.legs += receipt.legs;
+        self.rejected += receipt.rejected.count;
+        let room = EXAMPLES - self.examples.len();
+        self.examples.extend(receipt.rejected.first.iter().take(room).map(|r| {
+            let (reason, detail) = (&r.reason, phrase::printable(&r.detail));
+            format!("{origin}, line {} of its delivery: {reason}: {detail}", r.line)
+        }));
+    }
+
+    fn print(&self, skipped_files: u64, elapsed: Duration) -> Result<()> {
+        let mut text = format!(
+            "{} in {}, {} of them known before\n{}\n{}\n",
+            progress::lines(self.lines),
+            phrase::count(self.deliveries, "delivery", "deliveries"),
+            self.duplicates,
+            phrase::count(self.legs, "leg", "legs"),
+            phrase::count(self.rejected, "reject", "rejects"),
+        );
+        for example in &self.examples {
+            text.push_str(&format!("  {example}\n"));
+        }
+        if self.rejected > self.examples.len() as u64 {
+            text.push_str("  ... `calltrail rejects` lists them all\n");
+        }
+        if skipped_files > 0 {
+            let files = phrase::count(skipped_files, "file", "files");
+            text.push_str(&format!("{files} left alone in the directories: not named like a log\n"));
+        }
+        eprintln!("{:.1} s, {}", elapsed.as_secs_f64(), progress::rate(self.lines, elapsed));
+        emit(&text)
+    }
+}

@@ -1,0 +1,118 @@
+//! The joins, parents, principals and findings of two real captures against what really happened while they were made.
+//!
+//! Works on what a user gets: the real binary imports the lines and exports the calls. `docs/score-mapping.md` says how the
+//! captures' labels map to findings and how to run the captures' own scorer on the same export.
+
+mod measure;
+mod truth;
+
+use measure::{Exported, Labels, Score, Tally};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use truth::HARMLESS;
+
+/// Long after every grace period: what is missing then is missing.
+const AS_OF: &str = "2100-01-01T00:00:00Z";
+
+fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn calltrail(data_dir: &Path, arguments: &[&str]) -> Vec<u8> {
+    let output = Command::new(env!("CARGO_BIN_EXE_calltrail"))
+        .args(arguments)
+        .arg("--data-dir")
+        .arg(data_dir)
+        .output()
+        .expect("the binary runs");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// Imports each (source, path) under the demo's rules and exports every call.
+fn export(inputs: &[(&str, &str)]) -> Vec<Exported> {
+    let data = tempfile::tempdir().unwrap();
+    let rules = project("demo/calltrail.toml");
+    for (source, path) in inputs {
+        let path = project(path);
+        let [path, rules] = [&path, &rules].map(|p| p.to_str().unwrap());
+        calltrail(data.path(), &["import", "--source", source, "--rules", rules, path]);
+    }
+    let ndjson = calltrail(data.path(), &["export", "calls", "--as-of", AS_OF]);
+    if let Some(keep) = std::env::var_os("CALLTRAIL_SCORE_KEEP") {
+        let name = inputs[0].1.replace('/', "-");
+        std::fs::write(Path::new(&keep).join(format!("{name}.ndjson")), &ndjson).unwrap();
+    }
+    let text = String::from_utf8(ndjson).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in {line}"))).collect()
+}
+
+fn labels() -> Labels {
+    let text = std::fs::read_to_string(project("tests/fixtures/score/findings.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// 99 of 100, both ways.
+fn assert_good(what: &str, tally: Tally, score: &Score) {
+    assert!(tally.right > 0, "{what}: nothing was right\n{score}");
+    assert!(tally.precision() >= 0.99 && tally.recall() >= 0.99, "{what}: {tally}\n{score}");
+}
+
+fn assert_findings(score: &Score) {
+    for (label, tally) in score.findings.iter().filter(|(label, _)| !HARMLESS.contains(&label.as_str())) {
+        assert!(tally.precision() >= 0.99 && tally.recall() >= 0.99, "finding {label}: {tally}\n{score}");
+    }
+    assert!(score.false_alarms.is_empty(), "findings on innocent calls: {:?}\n{score}", score.false_alarms);
+}
+
+#[test]
+fn from_the_edge_through_the_mesh_with_attacks_among_the_calls() {
+    let real = truth::load(&project("tests/fixtures/score/fullstack-a/truth.jsonl.gz"));
+    let exported =
+        export(&[("logpush-workers", "demo/worker"), ("logpush-zone", "demo/zone"), ("mesh", "demo/mesh")]);
+    let score = measure::score(&real, &exported, &labels());
+    println!("{score}");
+    assert_eq!(score.unknown_legs, 0, "{score}");
+    assert_good("pairs", score.pairs, &score);
+    assert_good("parents", score.parents, &score);
+    assert_good("principals", score.principals, &score);
+    assert_findings(&score);
+}
+
+#[test]
+fn a_mesh_that_sets_hop_ids_with_hundreds_of_identical_requests() {
+    let real = truth::load(&project("tests/fixtures/score/hop/truth.jsonl.gz"));
+    let exported = export(&[("mesh", "tests/fixtures/score/hop/mesh")]);
+    let score = measure::score(&real, &exported, &labels());
+    println!("{score}");
+    assert_eq!(score.unknown_legs, 0, "{score}");
+    assert_good("pairs", score.pairs, &score);
+    assert_good("parents", score.parents, &score);
+    assert_findings(&score);
+}
+
+/// The measure itself: an export that says exactly what happened scores 1, and each kind of damage is seen.
+#[test]
+fn the_measure_sees_each_kind_of_damage() {
+    let real = truth::load(&project("tests/fixtures/score/fullstack-a/truth.jsonl.gz"));
+    let perfect = measure::score(&real, &measure::perfect(&real), &labels_as_they_are(&real));
+    assert_eq!((perfect.pairs.wrong, perfect.pairs.missed, perfect.unknown_legs), (0, 0, 0), "{perfect}");
+    assert_eq!((perfect.parents.wrong, perfect.parents.missed), (0, 0), "{perfect}");
+    assert_eq!((perfect.principals.wrong, perfect.principals.missed), (0, 0), "{perfect}");
+    assert!(perfect.false_alarms.is_empty(), "{perfect}");
+
+    let mut damaged = measure::perfect(&real);
+    let stolen = damaged[700].legs.pop().unwrap();
+    damaged[900].legs.push(stolen);
+    damaged[800].parent_id = Some(damaged[3].id.clone());
+    damaged[850].principal = Some(measure::ExportedPrincipal { subject: "somebody else".to_owned() });
+    let score = measure::score(&real, &damaged, &labels_as_they_are(&real));
+    assert!(score.pairs.wrong > 0 && score.pairs.missed > 0, "{score}");
+    assert!(score.parents.wrong > 0 && score.principals.wrong > 0, "{score}");
+}
+
+/// For a perfect export, which names its findings as the capture does.
+fn labels_as_they_are(real: &[truth::RealCall]) -> Labels {
+    let all = real.iter().flat_map(|r| &r.findings);
+    all.filter(|l| !HARMLESS.contains(&l.as_str())).map(|l| (l.clone(), [l.clone()].into())).collect()
+}
