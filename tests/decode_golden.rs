@@ -121,6 +121,18 @@ fn an_event_without_records_is_the_same_leg_by_both_carriers_once_the_script_is_
     assert_eq!(ids(&logpush), ids(&tail));
 }
 
+/// The contract and the format that is shipped name the same fields.
+#[test]
+fn every_field_of_the_recommended_format_is_documented() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let format = std::fs::read(root.join("integrations/consul/access-log-format.json")).unwrap();
+    let format: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&format).unwrap();
+    let contract = std::fs::read_to_string(root.join("docs/wire.md")).unwrap();
+    for field in format.keys() {
+        assert!(contract.contains(&format!("\n| `{field}` |")), "{field} has no row in docs/wire.md");
+    }
+}
+
 // --- the table
 
 fn table(decoded: &DecodedDelivery) -> String {

@@ -3,7 +3,6 @@
 //! What a person needs (what was wrong, what to do) goes out; where it comes from (a database's words) is logged once and never
 //! sent.
 
-use crate::ingest::writer::WriteError;
 use crate::store::StoreError;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -134,20 +133,6 @@ impl From<StoreError> for ApiError {
     }
 }
 
-impl From<WriteError> for ApiError {
-    fn from(error: WriteError) -> Self {
-        if matches!(error, WriteError::Store(_)) {
-            tracing::error!(%error, "a delivery was not committed");
-        }
-        // Nothing was acknowledged, so the sender keeps the upload: never a 500 for what is worth a retry.
-        ApiError::Unavailable(match error {
-            WriteError::Overloaded => "too many uploads wait for the disk; send this one again".to_owned(),
-            WriteError::Stopping => "the server is stopping; send this upload again".to_owned(),
-            WriteError::Store(_) => "the upload could not be stored; send it again".to_owned(),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,9 +157,6 @@ mod tests {
             (StoreError::Fenced.into(), 503),
             (StoreError::Inconsistent(text()).into(), 500),
             (StoreError::Other(text()).into(), 500),
-            (WriteError::Overloaded.into(), 503),
-            (WriteError::Store(text()).into(), 503),
-            (WriteError::Stopping.into(), 503),
         ] {
             assert_eq!(error.status().as_u16(), status, "{error:?}");
             assert_eq!(error.problem().status, status, "{error:?}");
@@ -189,7 +171,7 @@ mod tests {
 
     #[test]
     fn an_overload_says_when_to_come_back() {
-        let response = ApiError::from(WriteError::Overloaded).into_response();
+        let response = ApiError::Unavailable("x".to_owned()).into_response();
         assert_eq!(response.headers()["retry-after"], "5");
         assert_eq!(response.headers()["content-type"], "application/problem+json");
     }

@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::error::ApiError;
+use crate::telemetry::Held;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -34,7 +35,15 @@ pub async fn ready(State(context): State<Context>) -> Result<Json<Ready>, ApiErr
 
 pub async fn metrics(State(context): State<Context>, headers: HeaderMap) -> Result<Response, ApiError> {
     context.may_read(&headers).await?;
-    let text = context.metrics.scrape(&context.store.totals().await?);
+    let totals = context.store.totals().await?;
+    let text = context.metrics.scrape(&Held {
+        deliveries: totals.deliveries,
+        lines: totals.lines,
+        calls: totals.calls,
+        findings: totals.findings,
+        rejects: totals.rejects,
+        position: totals.position,
+    });
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
 }

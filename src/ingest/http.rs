@@ -4,7 +4,7 @@
 //! Uploads that can never be accepted are answered 4xx, what is worth a retry 503.
 
 use super::body::{Body, BodyError, decompress};
-use super::writer::Writer;
+use super::writer::{WriteError, Writer};
 use crate::api::auth::{Gate, Need, presented};
 use crate::api::error::ApiError;
 use crate::api::params::Params;
@@ -290,15 +290,31 @@ impl Receipt {
     }
 }
 
+impl From<WriteError> for ApiError {
+    fn from(error: WriteError) -> Self {
+        if matches!(error, WriteError::Store(_)) {
+            tracing::error!(%error, "a delivery was not committed");
+        }
+        // Nothing was acknowledged, so the sender keeps the upload: never a 500 for what is worth a retry.
+        ApiError::Unavailable(match error {
+            WriteError::Overloaded => "too many uploads wait for the disk; send this one again".to_owned(),
+            WriteError::Stopping => "the server is stopping; send this upload again".to_owned(),
+            WriteError::Store(_) => "the upload could not be stored; send it again".to_owned(),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn source_names_are_plain() {
-        assert!(is_source_name("logpush-prod_1.eu") && is_source_name(&"x".repeat(64)));
-        for bad in ["", "a b", "a/b", "ä", "a\0", &"x".repeat(65)] {
-            assert!(!is_source_name(bad), "{bad:?}");
+    fn what_was_not_committed_is_always_worth_a_retry() {
+        for error in [WriteError::Overloaded, WriteError::Store("disk full".to_owned()), WriteError::Stopping]
+        {
+            let error = ApiError::from(error);
+            assert_eq!(error.status().as_u16(), 503, "{error:?}");
+            assert!(!error.to_string().contains("disk full"), "what the database says is not sent");
         }
     }
 

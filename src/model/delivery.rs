@@ -53,3 +53,16 @@ impl Reject {
         Reject { reason, detail: detail.into() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn source_names_are_plain() {
+        assert!(is_source_name("logpush-prod_1.eu") && is_source_name(&"x".repeat(64)));
+        for bad in ["", "a b", "a/b", "ä", "a\0", &"x".repeat(65)] {
+            assert!(!is_source_name(bad), "{bad:?}");
+        }
+    }
+}

@@ -3,7 +3,6 @@
 
 use super::names;
 use crate::model::RejectReason;
-use crate::store::Totals;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics as otel;
 use prometheus_client::encoding::text::encode;
@@ -22,6 +21,18 @@ type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
 
 /// Sources with a label value of their own.
 const MAX_SOURCES: usize = 256;
+
+/// What the store holds, as the caller read it just now.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Held {
+    pub deliveries: u64,
+    pub lines: u64,
+    pub calls: u64,
+    pub findings: u64,
+    pub rejects: u64,
+    /// The correlator's.
+    pub position: u64,
+}
 
 /// All counters of one server.
 pub struct Metrics {
@@ -169,15 +180,15 @@ impl Metrics {
     }
 
     /// What the store holds at this moment, then everything in the OpenMetrics text format.
-    pub fn scrape(&self, totals: &Totals) -> String {
+    pub fn scrape(&self, held: &Held) -> String {
         let set = |gauge: &Gauge, n: u64| gauge.set(i64::try_from(n).unwrap_or(i64::MAX));
-        set(&self.totals.deliveries, totals.deliveries);
-        set(&self.totals.lines, totals.lines);
-        set(&self.totals.calls, totals.calls);
-        set(&self.totals.findings, totals.findings);
-        set(&self.totals.rejects, totals.rejects);
-        set(&self.totals.position, totals.position);
-        set(&self.totals.lag, totals.deliveries.saturating_sub(totals.position));
+        set(&self.totals.deliveries, held.deliveries);
+        set(&self.totals.lines, held.lines);
+        set(&self.totals.calls, held.calls);
+        set(&self.totals.findings, held.findings);
+        set(&self.totals.rejects, held.rejects);
+        set(&self.totals.position, held.position);
+        set(&self.totals.lag, held.deliveries.saturating_sub(held.position));
         let mut text = String::new();
         match encode(&mut text, &self.registry) {
             Ok(()) => text,
@@ -198,7 +209,7 @@ mod tests {
         metrics.rejected("mesh", RejectReason::NotJson);
         metrics.committed(Duration::from_millis(2));
         metrics.answered("/v1/calls", "GET", 200, Duration::from_millis(1));
-        metrics.scrape(&Totals { deliveries: 5, position: 3, ..Totals::default() })
+        metrics.scrape(&Held { deliveries: 5, position: 3, ..Held::default() })
     }
 
     #[test]
@@ -222,7 +233,7 @@ mod tests {
     fn an_open_server_that_is_sent_endless_names_keeps_its_labels_bounded() {
         let metrics = Metrics::new();
         (0..2 * MAX_SOURCES).for_each(|n| metrics.delivered(&format!("s{n}"), false, 1, 1));
-        let text = metrics.scrape(&Totals::default());
+        let text = metrics.scrape(&Held::default());
         assert!(text.contains("calltrail_ingest_lines_total{source=\"other\"} 256"), "{text}");
     }
 }

@@ -6,7 +6,7 @@
 pub mod metrics;
 pub mod names;
 
-pub use metrics::Metrics;
+pub use metrics::{Held, Metrics};
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::Resource;

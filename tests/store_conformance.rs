@@ -1,0 +1,74 @@
+//! What the store promises, told as stories and held against both databases: SQLite always, Postgres at `TEST_DATABASE_URL`
+//! (a server on which databases may be created; each story has its own). Without that variable the Postgres half fails.
+#![allow(clippy::unwrap_used)]
+
+#[path = "store_conformance/bed.rs"]
+mod bed;
+#[path = "store_conformance/derived.rs"]
+mod derived;
+#[path = "store_conformance/evidence.rs"]
+mod evidence;
+#[path = "store_conformance/fixtures.rs"]
+mod fixtures;
+#[path = "store_conformance/opening.rs"]
+mod opening;
+#[path = "store_conformance/questions.rs"]
+mod questions;
+
+/// Each story once for each database.
+macro_rules! stories {
+    ($($module:ident::$story:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test] async fn $story() { crate::bed::on_sqlite(crate::$module::$story).await })+
+        }
+        mod postgres {
+            $(#[tokio::test] async fn $story() { crate::bed::on_postgres(crate::$module::$story).await })+
+        }
+    };
+}
+
+stories! {
+    evidence::lines_come_back_byte_for_byte,
+    evidence::a_repeated_delivery_is_not_stored_twice,
+    evidence::numbers_are_gap_free_when_two_processes_commit_at_once,
+    evidence::two_processes_that_receive_the_same_uploads_store_each_once,
+    evidence::the_tree_is_the_one_that_an_auditor_computes_from_the_lines,
+    evidence::reading_stops_after_enough_lines_and_goes_on_there,
+    evidence::any_line_can_be_shown,
+    derived::a_call_comes_back_whole,
+    derived::whoever_lost_the_office_writes_nothing,
+    derived::of_two_changes_from_one_position_one_is_written,
+    derived::a_replaced_call_leaves_no_keys_and_no_findings_behind,
+    derived::a_removed_call_is_gone,
+    derived::a_call_is_found_by_every_id_it_ever_had,
+    derived::hostile_names_do_not_stop_the_correlator,
+    derived::a_connection_keeps_its_first_and_last_time,
+    derived::calls_are_found_by_party_and_time,
+    derived::many_calls_in_one_change_are_all_there,
+    derived::rejects_are_listed_newest_first_and_once,
+    derived::what_is_derived_can_be_thrown_away_and_the_evidence_stays,
+    questions::pages_show_every_call_once_also_when_starts_are_equal,
+    questions::each_filter_finds_its_calls_and_no_others,
+    questions::a_trace_is_listed_by_start,
+    questions::a_finding_holds_from_when_it_was_raised,
+    questions::absence_is_held_against_nobody_who_did_not_report_well,
+    questions::a_page_of_findings_never_parts_those_of_one_call,
+    questions::findings_are_filtered,
+    questions::a_call_with_two_findings_of_a_kind_is_listed_once,
+    opening::what_was_written_is_there_after_opening_again,
+    opening::a_database_of_a_newer_version_is_refused_with_a_sentence,
+    opening::tokens_are_kept_by_name_until_revoked,
+}
+
+/// The two sets of migrations are one schema, told twice: same numbers, same names.
+#[test]
+fn migrations_come_in_pairs() {
+    let names = |directory: &str| {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(directory);
+        let mut names: Vec<_> = path.read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert!(!names("sqlite").is_empty());
+    assert_eq!(names("sqlite"), names("postgres"));
+}

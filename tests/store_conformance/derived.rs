@@ -1,0 +1,265 @@
+//! What the correlator writes, and what it asks for.
+
+use crate::bed::Bed;
+use crate::fixtures::*;
+use calltrail::model::*;
+use calltrail::store::{Change, Connection, IndexedCall, Order, Position, StoreError, StoredReject, Totals};
+
+async fn all(bed: &Bed) -> Vec<Call> {
+    let page = bed.store.calls(&CallFilter::default(), LATER, Order::OldestFirst, None, 10_000).await;
+    page.unwrap().rows
+}
+
+pub async fn a_call_comes_back_whole(bed: &Bed) {
+    let full = Call {
+        trace_id: Some(TraceId([7; 16])),
+        parent_id: Some(id(50)),
+        parent_inferred: true,
+        principal: Some(principal("u-1")),
+        claimed: Some(Principal { kind: "cron".into(), subject: "nightly".into(), issuer: None }),
+        authority: Some("api".into()),
+        decisions: vec![
+            decision(Effect::Allow, id(1)),
+            Decision {
+                judge: Judge::Worker,
+                rule: None,
+                reason: Some("no role".into()),
+                ..decision(Effect::Deny, id(2))
+            },
+        ],
+        outcome: Outcome {
+            status: None,
+            grpc_status: Some(7),
+            flags: vec!["upstream connection failure".into()],
+            attempts: 0,
+            duration_us: Some(-3),
+            request_body_bytes: Some(1),
+            response_body_bytes: Some(2),
+            stopped_at: Some(Stage::ServerSidecar),
+            stopped_why: Some("no rule allowed it".into()),
+        },
+        basis: Basis::Inferred,
+        confidence_ppm: 730_000,
+        ambiguous: 398,
+        amended: true,
+        findings: vec![
+            finding(FindingKind::Denied, Severity::Medium),
+            finding(FindingKind::Stopped, Severity::Info),
+        ],
+        legs: vec![full_leg(1), bare_leg(id(2), Side::Client)],
+        ..call(1, 5)
+    };
+    derive_calls(&bed.store, [full.clone(), call(3, 6)]).await;
+    assert_eq!(all(bed).await, [full, call(3, 6)]);
+}
+
+pub async fn whoever_lost_the_office_writes_nothing(bed: &Bed) {
+    let old = bed.store.take_correlator().await.unwrap();
+    let new = bed.another().await.take_correlator().await.unwrap();
+    assert!(new.epoch > old.epoch);
+    let change = Change {
+        upserts: vec![IndexedCall { call: call(1, 0), keys: vec![1], orphan: true }],
+        rejects: vec![reject(1, 1)],
+        ..Change::default()
+    };
+    let stale = Change { epoch: old.epoch, from: 0, to: 1, ..change.clone() };
+    assert!(matches!(bed.store.apply(&stale).await, Err(StoreError::Fenced)));
+    let elsewhere = Change { epoch: new.epoch, from: 3, to: 4, ..change.clone() };
+    assert!(matches!(bed.store.apply(&elsewhere).await, Err(StoreError::Fenced)));
+    assert_eq!(bed.store.totals().await.unwrap(), Totals::default());
+    assert_eq!(all(bed).await, []);
+    assert_eq!(bed.store.calls_by_key(&[1]).await.unwrap(), []);
+
+    bed.store.apply(&Change { epoch: new.epoch, from: 0, to: 1, ..change }).await.unwrap();
+    let totals = bed.store.totals().await.unwrap();
+    assert_eq!((totals.calls, totals.rejects, totals.position), (1, 1, 1));
+}
+
+pub async fn of_two_changes_from_one_position_one_is_written(bed: &Bed) {
+    let at = bed.store.take_correlator().await.unwrap();
+    let change = |n| Change {
+        epoch: at.epoch,
+        from: at.number,
+        to: at.number + 1,
+        upserts: vec![indexed(call(n, 0))],
+        ..Change::default()
+    };
+    let (first, second) = (change(1), change(2));
+    let (first, second) = tokio::join!(bed.store.apply(&first), bed.store.apply(&second));
+    assert!(first.is_ok() != second.is_ok(), "{first:?} {second:?}");
+    assert_eq!(all(bed).await.len(), 1);
+}
+
+pub async fn a_replaced_call_leaves_no_keys_and_no_findings_behind(bed: &Bed) {
+    let accused = Call { findings: vec![finding(FindingKind::Lost, Severity::High); 2], ..call(1, 0) };
+    let before = IndexedCall { call: accused, keys: vec![10, 20, i64::MIN], orphan: true };
+    derive(&bed.store, Change { upserts: vec![before], ..Change::default() }).await;
+    assert_eq!(bed.store.totals().await.unwrap().findings, 2);
+
+    let after = IndexedCall { call: call(1, 9), keys: vec![20, 30], orphan: false };
+    derive(&bed.store, Change { upserts: vec![after], ..Change::default() }).await;
+    let found = async |key| bed.store.calls_by_key(&[key]).await.unwrap().len();
+    assert_eq!([found(10).await, found(20).await, found(30).await, found(i64::MIN).await], [0, 1, 1, 0]);
+    let findings = bed.store.findings(&FindingFilter::default(), LATER, None, 10).await.unwrap();
+    assert_eq!(findings.rows, []);
+    assert_eq!(all(bed).await, [call(1, 9)]);
+    assert_eq!(bed.store.orphans(&service("web").key(), HOUR, LATER, 10).await.unwrap(), []);
+    let totals = bed.store.totals().await.unwrap();
+    assert_eq!((totals.calls, totals.findings), (1, 0));
+}
+
+pub async fn a_removed_call_is_gone(bed: &Bed) {
+    let accused = Call { findings: vec![finding(FindingKind::Lost, Severity::High)], ..call(1, 0) };
+    let first = IndexedCall { call: accused, keys: vec![10], orphan: false };
+    derive(&bed.store, Change { upserts: vec![first, indexed(call(2, 0))], ..Change::default() }).await;
+    // An id that was never there is no error: the correlator removes what it no longer makes.
+    derive(&bed.store, Change { removed: vec![id(1), id(77)], ..Change::default() }).await;
+    assert_eq!(all(bed).await, [call(2, 0)]);
+    assert_eq!(bed.store.calls_by_key(&[10]).await.unwrap(), []);
+    assert_eq!(bed.store.call_by_leg(&id(1), LATER).await.unwrap(), None);
+    let totals = bed.store.totals().await.unwrap();
+    assert_eq!((totals.calls, totals.findings), (1, 0));
+}
+
+pub async fn a_call_is_found_by_every_id_it_ever_had(bed: &Bed) {
+    derive_calls(&bed.store, [call(1, 0), call(2, 0)]).await;
+    // The legs turn out to be one call's.
+    let joined =
+        Call { legs: vec![bare_leg(id(1), Side::Client), bare_leg(id(2), Side::Server)], ..call(1, 0) };
+    let change = Change { upserts: vec![indexed(joined.clone())], removed: vec![id(2)], ..Change::default() };
+    derive(&bed.store, change).await;
+    for asked in [id(1), id(2)] {
+        assert_eq!(bed.store.call_by_leg(&asked, LATER).await.unwrap(), Some(joined.clone()), "{asked}");
+    }
+    assert_eq!(bed.store.call_by_leg(&id(3), LATER).await.unwrap(), None);
+    // Same beginning, other id: the key is only a hash.
+    let LegId(mut near) = id(1);
+    near[15] = 0;
+    assert_eq!(bed.store.call_by_leg(&LegId(near), LATER).await.unwrap(), None);
+}
+
+pub async fn hostile_names_do_not_stop_the_correlator(bed: &Bed) {
+    let name = format!("nul \0 and {}", "long ".repeat(2_000));
+    let party = || Identity { spiffe_id: None, name: name.clone(), ..service("x") };
+    let absent =
+        Finding { absent_observer: Some(party().key()), ..finding(FindingKind::Lost, Severity::High) };
+    let hostile = Call {
+        caller: party(),
+        callee: party(),
+        principal: Some(principal(&name)),
+        findings: vec![absent],
+        ..call(1, 0)
+    };
+    let change = Change {
+        upserts: vec![IndexedCall { orphan: true, ..indexed(hostile.clone()) }, indexed(call(2, 0))],
+        rejects: vec![StoredReject { detail: "a \0 stood there".into(), ..reject(1, 1) }],
+        coverage: vec![coverage(&party().key(), [100, 100, 0, 0])],
+        ..Change::default()
+    };
+    derive(&bed.store, change).await;
+    for filter in [
+        CallFilter { caller: Some(name.clone()), ..CallFilter::default() },
+        CallFilter { callee: Some(name.clone()), ..CallFilter::default() },
+        CallFilter { principal: Some(name.clone()), ..CallFilter::default() },
+        CallFilter { finding: Some(FindingKind::Lost), ..CallFilter::default() },
+    ] {
+        let page = bed.store.calls(&filter, LATER, Order::NewestFirst, None, 10).await.unwrap();
+        assert!(page.rows == [hostile.clone()], "{} calls", page.rows.len());
+    }
+    assert_eq!(bed.store.orphans(&party().key(), HOUR, HOUR, 10).await.unwrap().len(), 1);
+    assert_eq!(bed.store.rejects(10).await.unwrap()[0].detail, "a \u{fffd} stood there");
+}
+
+pub async fn a_connection_keeps_its_first_and_last_time(bed: &Bed) {
+    let socket =
+        |port: u16| SocketPair { client: format!("10.0.0.1:{port}"), server: "10.0.0.2:20000".into() };
+    let seen = |port, first, last| Connection {
+        socket: socket(port),
+        first: HOUR.plus_us(first),
+        last: HOUR.plus_us(last),
+    };
+    // Within one change and across two.
+    let connections = vec![seen(1, 50, 60), seen(1, 40, 55), seen(2, 1, 2)];
+    derive(&bed.store, Change { connections, ..Change::default() }).await;
+    derive(&bed.store, Change { connections: vec![seen(1, 45, 90)], ..Change::default() }).await;
+    let known = bed.store.known_connections(&[socket(2), socket(3), socket(1)]).await.unwrap();
+    assert_eq!(known, [seen(1, 40, 90), seen(2, 1, 2)]);
+    assert_eq!(bed.store.known_connections(&[]).await.unwrap(), []);
+}
+
+pub async fn calls_are_found_by_party_and_time(bed: &Bed) {
+    let orphan = |n, at, orphan| IndexedCall { orphan, ..indexed(call(n, at)) };
+    let other = Call { callee: service("db"), caller: service("api"), ..call(4, 20) };
+    let upserts = vec![orphan(3, 30, true), orphan(1, 10, true), orphan(2, 20, false), indexed(other)];
+    derive(&bed.store, Change { upserts, ..Change::default() }).await;
+    let (api, web) = (service("api").key(), service("web").key());
+    let at = |us| HOUR.plus_us(us);
+    let received =
+        async |from, to, limit| ids(&bed.store.calls_received(&api, at(from), at(to), limit).await.unwrap());
+    assert_eq!(received(10, 30, 9).await, [id(1), id(2), id(3)], "both ends belong to the range");
+    assert_eq!(received(11, 29, 9).await, [id(2)]);
+    assert_eq!(received(0, 99, 2).await, [id(1), id(2)]);
+    let orphans = bed.store.orphans(&web, at(0), at(30), 9).await.unwrap();
+    assert_eq!(ids(&orphans), [id(1), id(3)]);
+}
+
+pub async fn many_calls_in_one_change_are_all_there(bed: &Bed) {
+    let upserts: Vec<IndexedCall> = (0..1_500)
+        .map(|n| IndexedCall {
+            keys: vec![i64::from(n), i64::from(n % 7) - 10],
+            ..indexed(call(n, i64::from(n)))
+        })
+        .collect();
+    derive(&bed.store, Change { upserts: upserts.clone(), ..Change::default() }).await;
+    assert_eq!(all(bed).await.len(), 1_500);
+    let keys: Vec<i64> = (0..1_500).chain([-10]).collect();
+    let found = ids(&bed.store.calls_by_key(&keys).await.unwrap());
+    assert_eq!(found, (0..1_500).map(id).collect::<Vec<_>>(), "each once, by id");
+    assert_eq!(bed.store.calls_by_key(&[-10]).await.unwrap().len(), 215);
+    // All of them again, each under another key.
+    let again = upserts.into_iter().map(|u| IndexedCall { keys: vec![-1], ..u }).collect();
+    derive(&bed.store, Change { upserts: again, removed: vec![id(7)], ..Change::default() }).await;
+    assert_eq!(bed.store.calls_by_key(&[-10, 5]).await.unwrap(), []);
+    assert_eq!(bed.store.calls_by_key(&[-1]).await.unwrap().len(), 1_500, "to replace outweighs to remove");
+    assert_eq!(bed.store.totals().await.unwrap().calls, 1_500);
+}
+
+fn reject(delivery: u64, line: u32) -> StoredReject {
+    StoredReject {
+        delivery,
+        line,
+        source: "mesh".into(),
+        received_at: HOUR,
+        reason: RejectReason::NotJson,
+        detail: "expected a value at column 1".into(),
+    }
+}
+
+pub async fn rejects_are_listed_newest_first_and_once(bed: &Bed) {
+    let rejects = vec![reject(1, 2), reject(1, 1), reject(2, 1), reject(1, 1)];
+    derive(&bed.store, Change { rejects, ..Change::default() }).await;
+    assert_eq!(bed.store.rejects(10).await.unwrap(), [reject(2, 1), reject(1, 2), reject(1, 1)]);
+    assert_eq!(bed.store.rejects(1).await.unwrap(), [reject(2, 1)]);
+    assert_eq!(bed.store.totals().await.unwrap().rejects, 3);
+}
+
+pub async fn what_is_derived_can_be_thrown_away_and_the_evidence_stays(bed: &Bed) {
+    bed.store.commit(&[delivery("mesh", &[b"one", b"two"])]).await.unwrap();
+    let accused = Call { findings: vec![finding(FindingKind::Lost, Severity::High)], ..call(1, 0) };
+    let change = Change {
+        upserts: vec![IndexedCall { keys: vec![5], ..indexed(accused) }],
+        rejects: vec![reject(1, 2)],
+        coverage: vec![coverage("service:api", [1, 1, 0, 0])],
+        ..Change::default()
+    };
+    let before: Position = derive(&bed.store, change).await;
+    let reset = bed.store.reset_derived().await.unwrap();
+    assert_eq!(reset.number, 0);
+    assert!(reset.epoch > before.epoch, "whoever was deriving is fenced");
+    let totals = Totals { deliveries: 1, lines: 2, ..Totals::default() };
+    assert_eq!(bed.store.totals().await.unwrap(), totals);
+    assert_eq!(all(bed).await, []);
+    assert_eq!(bed.store.calls_by_key(&[5]).await.unwrap(), []);
+    assert_eq!(bed.store.rejects(9).await.unwrap(), []);
+    assert_eq!(bed.store.deliveries_after(0, 9).await.unwrap().len(), 1);
+}
