@@ -1,7 +1,39 @@
-//! From legs to calls. Everything but [`task`] is pure: a function of the legs, the rules and what is handed in.
+//! From legs to calls. Everything but [`task`] and [`closure`] is pure: a function of the legs, the rules and what is handed
+//! in. Nothing here reads the clock.
+//!
+//! | file | question |
+//! |---|---|
+//! | [`legs`] | which legs are there, each once? |
+//! | [`compat`], [`align`] | what speaks against a pair; how do two rows of legs lie side by side? |
+//! | [`edge_pairs`], [`mesh_pairs`] | which legs are one call, and on what basis? |
+//! | [`build`], [`outcome`] | who, what, when, what came of it? |
+//! | [`tree`], [`adopt`] | which call caused which? |
+//! | [`header`], [`custody`] | on whose behalf, and how do we know? |
+//! | [`decisions`], [`findings`] | by whose leave; what is wrong or unproven? |
+//! | [`keys`], [`facts`], [`coverage`] | what can legs find each other by; what must be known from beyond them? |
+//! | [`closure`], [`task`] | the only stateful part: carries all this along the committed evidence |
 
+pub mod adopt;
+pub mod align;
+pub mod assemble;
+pub mod build;
+pub mod closure;
+pub mod compat;
+pub mod coverage;
+pub mod custody;
+pub mod decisions;
+pub mod edge_pairs;
+pub mod facts;
+pub mod findings;
+pub mod group;
+pub mod header;
 pub mod keys;
+pub mod legs;
+pub mod mesh_pairs;
+pub mod outcome;
 pub mod rules;
 pub mod task;
+pub mod tree;
 
+pub use assemble::assemble;
 pub use rules::Rules;

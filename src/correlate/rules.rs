@@ -2,8 +2,6 @@
 //!
 //! The defaults are right for a mesh that nobody has described. Parsing the file is `config`'s work; here it is checked data.
 
-use crate::model::Timestamp;
-
 /// A key with which the Worker signs `x-calltrail-principal`. Debug never prints it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HeaderKey {
@@ -34,7 +32,7 @@ pub struct Rules {
     pub edge_fronted: Vec<String>,
     /// Callers (short names or SPIFFE ids) that may reach edge-fronted services from inside the mesh.
     pub allowed_mesh_callers: Vec<String>,
-    /// How long after a line's end (and after its receipt) more legs are expected.
+    /// How long after a line's end more legs are expected.
     pub grace_us: i64,
     /// How far two observers' clocks may be apart before it is a finding, and the slack of every comparison between them.
     pub skew_bound_us: i64,
@@ -49,17 +47,11 @@ impl Default for Rules {
             header_audience: None,
             edge_fronted: Vec::new(),
             allowed_mesh_callers: Vec::new(),
-            // Envoy flushes every 10 s, Logpush every 30 s or more, its uploads may take 300 s: design.md sections 5.8.
+            // Envoy flushes every 10 s, Logpush every 30 s or more, its uploads may take 300 s.
             grace_us: 120_000_000,
             skew_bound_us: 2_000_000,
             // Consul's default leaf lives 72 h.
             certificate_max_lifetime_us: None,
         }
-    }
-}
-
-impl Rules {
-    pub fn settles_at(&self, end: Timestamp, received_at: Timestamp) -> Timestamp {
-        end.max(received_at).plus_us(self.grace_us)
     }
 }

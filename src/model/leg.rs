@@ -193,6 +193,8 @@ pub struct Leg {
     pub colo: Option<String>,
     pub hop: Option<String>,
     pub parent_hop: Option<String>,
+    /// The format prints the calltrail header, so that its absence says that none came.
+    pub header_logged: bool,
     pub header: Option<SignedPrincipal>,
     /// A calltrail header was there but does not parse: kept as seen, and a finding.
     pub malformed_header: Option<String>,

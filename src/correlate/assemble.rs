@@ -1,0 +1,32 @@
+//! `assemble(legs) -> calls`: the join as one pure function.
+//!
+//! Independent of the order of the legs and of duplicates; given the union of several sets that share nothing, it gives the
+//! union of their calls. That is what lets the task work in any batches and still reach the same result.
+
+use super::custody::attribute;
+use super::decisions::judge;
+use super::facts::Facts;
+use super::rules::Rules;
+use super::{build, edge_pairs, findings, legs::distinct, mesh_pairs, tree};
+use crate::model::{Call, Leg};
+
+/// Calls by start, then id. `legs` must be closed: whatever shares a key with one of them is among them.
+pub fn assemble(legs: impl IntoIterator<Item = Leg>, facts: &Facts, rules: &Rules) -> Vec<Call> {
+    let legs = distinct(legs);
+    let mut in_mesh = Vec::new();
+    let mut groups = edge_pairs::pair(&legs, pairing_slack_us(rules), &mut in_mesh);
+    groups.extend(mesh_pairs::pair(&legs, &in_mesh, pairing_slack_us(rules)));
+
+    let mut calls: Vec<Call> = groups.iter().map(|group| build::call(group, &legs, rules)).collect();
+    calls.sort_by_key(|call| (call.start, call.id));
+    tree::grow(&mut calls, facts, rules);
+    let custody = attribute(&mut calls, rules);
+    calls.iter_mut().for_each(judge);
+    findings::find(&mut calls, &custody, facts, rules);
+    calls
+}
+
+/// Two clocks may each be off by the bound.
+pub fn pairing_slack_us(rules: &Rules) -> i64 {
+    rules.skew_bound_us.saturating_mul(2)
+}

@@ -1,0 +1,119 @@
+//! From a group of legs to a call: who, what, when, what came of it. Parents, principals and findings come after.
+
+use super::group::Group;
+use super::header::{self, Signature};
+use super::outcome::outcome;
+use super::rules::Rules;
+use crate::model::{
+    Assurance, Call, Identity, IdentityKind, Leg, ObserverKind, Timestamp, TraceId,
+};
+
+pub fn call(group: &Group, legs: &[Leg], rules: &Rules) -> Call {
+    let first_client = group.clients.first().map(|&i| &legs[i]);
+    let first_server = group.servers.first().map(|&i| &legs[i]);
+    let canonical = first_client.or(first_server).expect("a group has a leg");
+    let members: Vec<Leg> = group.members().map(|i| legs[i].clone()).collect();
+    let (settles_at, amended) = settling(&members, rules);
+    Call {
+        id: canonical.id,
+        trace_id: trace_id(&members),
+        parent_id: None,
+        parent_inferred: false,
+        caller: caller(group, legs, rules),
+        callee: callee(group, legs),
+        principal: None,
+        claimed: None,
+        protocol: canonical.protocol,
+        method: first_known(&members, |l| l.method.clone()),
+        authority: first_known(&members, |l| l.authority.clone()),
+        path: first_known(&members, |l| l.path.clone()),
+        start: canonical.start,
+        decisions: Vec::new(),
+        outcome: outcome(group, legs),
+        basis: group.basis,
+        confidence_ppm: group.confidence_ppm,
+        ambiguous: group.ambiguous,
+        settles_at,
+        amended,
+        findings: Vec::new(),
+        legs: members,
+    }
+}
+
+fn first_known<T>(legs: &[Leg], get: impl Fn(&Leg) -> Option<T>) -> Option<T> {
+    legs.iter().find_map(get)
+}
+
+/// A trace id that a proxy or Worker logged as the request's own, else the signed header's copy.
+fn trace_id(legs: &[Leg]) -> Option<TraceId> {
+    let own = first_known(legs, |l| l.trace.map(|t| t.trace_id));
+    own.or_else(|| first_known(legs, |l| l.header.as_ref().map(|h| h.trace_id)))
+}
+
+/// What the callee's side verified, if it verified anything; else what the caller says of itself. At a gateway a valid
+/// signature says that a Worker called.
+fn caller(group: &Group, legs: &[Leg], rules: &Rules) -> Identity {
+    let seen = group.servers.iter().map(|&i| &legs[i].peer).min_by_key(|peer| peer.assurance);
+    if let Some(peer) = seen.filter(|peer| peer.assurance.is_verified()) {
+        return peer.clone();
+    }
+    let signed = group.servers.iter().any(|&i| {
+        let leg = &legs[i];
+        leg.observer.kind == ObserverKind::Gateway
+            && leg.header.as_ref().is_some_and(|h| header::check(h, rules) == Signature::Valid)
+    });
+    let own = group.own_client(legs).map(|leg| &leg.local);
+    match (own, signed) {
+        (Some(worker), true) => Identity { assurance: Assurance::Signed, ..worker.clone() },
+        (Some(own), false) => own.clone(),
+        // The zone saw a Worker's subrequest, or the signature holds, but no line names the script.
+        (None, true) => unnamed_worker(Assurance::Signed),
+        (None, false) if group.clients.iter().any(|&i| legs[i].parent_ray.is_some()) => {
+            unnamed_worker(Assurance::Asserted)
+        }
+        (None, false) => seen.cloned().unwrap_or_else(|| visitor(group, legs)),
+    }
+}
+
+fn unnamed_worker(assurance: Assurance) -> Identity {
+    Identity { kind: IdentityKind::Worker, name: "worker".to_owned(), spiffe_id: None, assurance }
+}
+
+fn visitor(group: &Group, legs: &[Leg]) -> Identity {
+    group.clients.first().map_or_else(Identity::unknown, |&i| legs[i].local.clone())
+}
+
+/// What the callee's side says of itself, if there is such a leg; else what the caller's side saw.
+fn callee(group: &Group, legs: &[Leg]) -> Identity {
+    let own = group.servers.iter().map(|&i| &legs[i].local).min_by_key(|local| local.assurance);
+    let seen = group.clients.iter().map(|&i| &legs[i].peer).min_by_key(|peer| peer.assurance);
+    match (own, seen) {
+        (Some(own), Some(seen)) if seen.assurance.stronger_than(own.assurance) && own.agrees_with(seen) != Some(false) => {
+            // A server leg in a format that prints no certificate, and a client that saw it: the same party, better known.
+            Identity { kind: own.kind, ..seen.clone() }
+        }
+        (Some(own), _) => own.clone(),
+        (None, Some(seen)) => seen.clone(),
+        (None, None) => Identity::unknown(),
+    }
+}
+
+/// When no more legs are expected, and whether one came after that.
+///
+/// Live: the grace period runs from the last end that a leg tells. Lines that are imported long after the fact settle at
+/// once; what comes more than the grace period after the first of them amends the call.
+fn settling(legs: &[Leg], rules: &Rules) -> (Timestamp, bool) {
+    let first_received = legs.iter().map(|l| l.line.received_at).min().unwrap_or_default();
+    let last_end = legs.iter().map(Leg::end).max().unwrap_or_default();
+    let settles_at = last_end.plus_us(rules.grace_us).max(first_received);
+    let mut in_order: Vec<&Leg> = legs.iter().collect();
+    in_order.sort_by_key(|l| l.line.received_at);
+    let mut expected_until = Timestamp(i64::MIN);
+    let mut amended = false;
+    for leg in in_order {
+        amended |= expected_until.0 != i64::MIN && leg.line.received_at > expected_until;
+        let from_first = first_received.plus_us(rules.grace_us);
+        expected_until = expected_until.max(leg.end().plus_us(rules.grace_us)).max(from_first);
+    }
+    (settles_at, amended)
+}

@@ -1,0 +1,74 @@
+//! From new legs to everything that they can touch: the join's answer depends on nothing outside this set.
+
+use super::compat::overlap;
+use super::facts::lone_mesh_server;
+use super::keys;
+use crate::model::{Call, CallId, Leg, LegId, Side};
+use crate::store::{Store, StoreError};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A closed set of legs, with the stored calls that it replaces.
+#[derive(Debug, Default)]
+pub struct Closure {
+    pub legs: BTreeMap<LegId, Vec<Leg>>,
+    pub replaced: BTreeMap<CallId, Call>,
+    searched: BTreeSet<i64>,
+}
+
+impl Closure {
+    /// Widens `new` by all stored calls that share a key with a leg of the set, until nothing new is found.
+    pub async fn around(store: &Store, new: Vec<Leg>, slack_us: i64) -> Result<Closure, StoreError> {
+        let mut closure = Closure::default();
+        let mut frontier = new;
+        while !frontier.is_empty() {
+            let mut found: BTreeMap<CallId, Call> = BTreeMap::new();
+            for call in store.calls_by_key(&closure.unsearched(&frontier, keys::shared)).await? {
+                found.insert(call.id, call);
+            }
+            let by_socket = closure.unsearched(&frontier, |leg| keys::other_side(leg).into_iter().collect());
+            for call in store.calls_by_key(&by_socket).await? {
+                if frontier.iter().any(|leg| touches(&call, leg, slack_us)) {
+                    found.insert(call.id, call);
+                }
+            }
+            closure.add(frontier);
+            frontier = closure.replace(found);
+        }
+        Ok(closure)
+    }
+
+    /// The legs in one row, copies included.
+    pub fn all_legs(&self) -> impl Iterator<Item = &Leg> {
+        self.legs.values().flatten()
+    }
+
+    fn unsearched(&mut self, legs: &[Leg], of: impl Fn(&Leg) -> Vec<i64>) -> Vec<i64> {
+        legs.iter().flat_map(of).filter(|key| self.searched.insert(*key)).collect()
+    }
+
+    fn add(&mut self, legs: Vec<Leg>) {
+        for leg in legs {
+            self.legs.entry(leg.id).or_default().push(leg);
+        }
+    }
+
+    /// Takes the calls that were not known yet and gives their legs as the next frontier.
+    fn replace(&mut self, found: BTreeMap<CallId, Call>) -> Vec<Leg> {
+        let mut frontier = Vec::new();
+        for (id, call) in found {
+            if let std::collections::btree_map::Entry::Vacant(place) = self.replaced.entry(id) {
+                frontier.extend(call.legs.iter().cloned());
+                place.insert(call);
+            }
+        }
+        frontier
+    }
+}
+
+/// A call found by a socket pair matters when it could be the other side, or when it waits to hear whether its connection was
+/// the caller's proxy's own.
+fn touches(call: &Call, leg: &Leg, slack_us: i64) -> bool {
+    let same_socket = call.legs.iter().any(|l| l.socket == leg.socket);
+    let waits = leg.side == Side::Client && lone_mesh_server(call).is_some();
+    leg.socket.is_some() && same_socket && (waits || call.legs.iter().any(|l| overlap(l, leg, slack_us)))
+}

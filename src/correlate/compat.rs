@@ -1,0 +1,74 @@
+//! What speaks against two legs being the two sides of one call.
+//!
+//! A contradiction is hard: no amount of other evidence joins two legs that contradict each other. What a side does not say
+//! contradicts nothing.
+
+use crate::model::{Leg, Protocol};
+
+/// Why a client leg and a server leg cannot be of one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contradiction {
+    Protocol,
+    Method,
+    Path,
+    Caller,
+    Callee,
+    Trace,
+    RequestId,
+    Hop,
+    Header,
+    Time,
+}
+
+/// `None` when nothing speaks against the pair. `slack_us` is how far apart the two observers' clocks may be.
+pub fn contradiction(client: &Leg, server: &Leg, slack_us: i64) -> Option<Contradiction> {
+    use Contradiction::*;
+    let tests: [(Contradiction, fn(&Leg, &Leg) -> bool); 9] = [
+        (Protocol, protocols_differ),
+        (Method, |c, s| differ(&c.method, &s.method)),
+        (RequestId, |c, s| differ(&c.request_key(), &s.request_key())),
+        (Trace, |c, s| differ(&c.trace.map(|t| t.trace_id), &s.trace.map(|t| t.trace_id))),
+        (Hop, |c, s| differ(&c.hop, &s.hop)),
+        (Header, |c, s| differ(&header_of(c), &header_of(s))),
+        (Callee, |c, s| c.peer.agrees_with(&s.local) == Some(false)),
+        (Caller, |c, s| c.local.agrees_with(&s.peer) == Some(false)),
+        (Path, paths_differ),
+    ];
+    tests
+        .iter()
+        .find(|(_, speaks_against)| speaks_against(client, server))
+        .map(|(what, _)| *what)
+        .or_else(|| (!overlap(client, server, slack_us)).then_some(Time))
+}
+
+/// Whether the two intervals touch when the clocks may be `slack_us` apart.
+pub fn overlap(a: &Leg, b: &Leg, slack_us: i64) -> bool {
+    a.start <= b.end().plus_us(slack_us) && b.start <= a.end().plus_us(slack_us)
+}
+
+fn differ<T: PartialEq>(a: &Option<T>, b: &Option<T>) -> bool {
+    matches!((a, b), (Some(a), Some(b)) if a != b)
+}
+
+fn header_of(leg: &Leg) -> Option<(crate::model::SpanId, &str)> {
+    leg.header.as_ref().map(|h| (h.span_id, h.signature.as_str()))
+}
+
+fn protocols_differ(client: &Leg, server: &Leg) -> bool {
+    (client.protocol == Protocol::Tcp) != (server.protocol == Protocol::Tcp)
+        && client.protocol != Protocol::Unknown
+        && server.protocol != Protocol::Unknown
+}
+
+/// A route may rewrite the path between the two proxies; the same hop, or the same socket and request id, outweighs that.
+/// A Worker cuts its record's path at 256 characters, so a long path is compared by its beginning.
+fn paths_differ(client: &Leg, server: &Leg) -> bool {
+    let (Some(a), Some(b)) = (&client.path, &server.path) else { return false };
+    if a == b || (a.len() >= 256 && b.starts_with(a.as_str())) {
+        return false;
+    }
+    let same_hop = client.hop.is_some() && client.hop == server.hop;
+    let same_request = client.request_id.is_some() && client.request_key() == server.request_key();
+    let same_socket = client.socket.is_some() && client.socket == server.socket;
+    !(same_hop || (same_request && same_socket))
+}

@@ -1,0 +1,52 @@
+//! How completely each party's proxy reports, measured by what the others say.
+//!
+//! Inbound: of the calls that others sent to it, how many it has logged. An attacker who goes round a proxy does not change
+//! that figure, so it is the one by which a missing leg is judged. Outbound: of the calls that others received with its
+//! certificate, how many it logged leaving.
+
+use super::findings::EDGE_OBSERVER;
+use crate::model::{Assurance, Call, IdentityKind, Leg, ObserverKind, Side, Timestamp};
+use std::collections::BTreeMap;
+
+/// Counts of one identity in one hour: inbound expected and seen, outbound expected and seen.
+pub type Counts = [i64; 4];
+
+/// Counts by identity key and hour of the call's start.
+pub type Coverage = BTreeMap<(String, Timestamp), Counts>;
+
+/// Adds (or with `sign` -1 takes away) what a call says.
+pub fn count(coverage: &mut Coverage, call: &Call, sign: i64) {
+    let hour = call.start.hour();
+    let mut add = |identity: String, counts: Counts| {
+        let row = coverage.entry((identity, hour)).or_default();
+        row.iter_mut().zip(counts).for_each(|(sum, n)| *sum += sign * n);
+    };
+    let server = call.legs.iter().find(|l| l.side == Side::Server);
+    let client = call.legs.iter().find(|l| l.side == Side::Client && of_proxy(l));
+    if let Some(client) = client.filter(|c| arrives_in_mesh(c)) {
+        add(client.peer.key(), [1, i64::from(server.is_some()), 0, 0]);
+    }
+    if let Some(server) = server.filter(|s| of_proxy(s) && s.peer.assurance == Assurance::Mtls) {
+        add(server.peer.key(), [0, 0, 1, i64::from(client.is_some())]);
+    }
+    if server.is_some_and(|s| s.observer.kind == ObserverKind::Gateway) && tells_of_edge(call) {
+        let recorded = call.legs.iter().any(|l| l.observer.kind == ObserverKind::Worker);
+        add(EDGE_OBSERVER.to_owned(), [0, 0, 1, i64::from(recorded)]);
+    }
+}
+
+fn of_proxy(leg: &Leg) -> bool {
+    matches!(leg.observer.kind, ObserverKind::Sidecar | ObserverKind::Gateway)
+}
+
+/// The caller's proxy was connected to the callee's, whose certificate it saw, and got an answer.
+fn arrives_in_mesh(leg: &Leg) -> bool {
+    leg.socket.is_some()
+        && leg.peer.assurance == Assurance::Mtls
+        && leg.peer.kind != IdentityKind::External
+        && (leg.status.is_some() || leg.protocol == crate::model::Protocol::Tcp)
+}
+
+fn tells_of_edge(call: &Call) -> bool {
+    call.legs.iter().any(|l| l.header.is_some() || matches!(l.observer.kind, ObserverKind::Worker | ObserverKind::Zone))
+}

@@ -1,0 +1,170 @@
+//! The chain of custody: from the principal that the Worker verified down to each call made on its behalf.
+//!
+//! B inherits from A when A's callee is B's caller, both by certificate, and B began within A. A link that nobody verified
+//! gives `presumed`; B beginning after A has ended gives `deferred`. What only a header claims is never the principal.
+
+use super::header::{self, Signature};
+use super::rules::Rules;
+use crate::model::{
+    Assurance, Attribution, Call, CallId, CallPrincipal, Leg, ObserverKind, Principal, Side, SpanId,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What findings need of the chain beyond the calls themselves.
+#[derive(Debug, Default)]
+pub struct Custody {
+    /// Calls that descend from an edge call (a Worker's event) or from a gateway line with a valid, unreplayed signature.
+    pub from_edge: BTreeSet<CallId>,
+    /// The Worker's subrequest span in whose service a call was made.
+    pub edge_span: BTreeMap<CallId, SpanId>,
+    /// Gateway calls whose valid header had been used before, by another request.
+    pub replayed_at_gateway: BTreeSet<CallId>,
+}
+
+/// Sets `principal` and `claimed` on every call.
+pub fn attribute(calls: &mut [Call], rules: &Rules) -> Custody {
+    let mut custody = Custody { replayed_at_gateway: replayed_at_gateway(calls, rules), ..Custody::default() };
+    let place: BTreeMap<CallId, usize> = calls.iter().enumerate().map(|(i, c)| (c.id, i)).collect();
+    for child in parents_first(calls, &place) {
+        let parent = calls[child].parent_id.filter(|_| !calls[child].parent_inferred).and_then(|id| place.get(&id));
+        let parent = parent.map(|&p| calls[p].clone());
+        attribute_one(&mut calls[child], parent.as_ref(), &mut custody, rules);
+    }
+    custody
+}
+
+/// Places so that each call comes after its parent.
+fn parents_first(calls: &[Call], place: &BTreeMap<CallId, usize>) -> Vec<usize> {
+    let mut children: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    let mut order = Vec::with_capacity(calls.len());
+    for (i, call) in calls.iter().enumerate() {
+        match call.parent_id.and_then(|id| place.get(&id)) {
+            Some(&p) => children.entry(p).or_default().push(i),
+            None => order.push(i),
+        }
+    }
+    let mut next = 0;
+    while next < order.len() {
+        order.extend(children.remove(&order[next]).unwrap_or_default());
+        next += 1;
+    }
+    order
+}
+
+fn attribute_one(call: &mut Call, parent: Option<&Call>, custody: &mut Custody, rules: &Rules) {
+    let witnessed = call.legs.iter().any(|l| l.observer.kind == ObserverKind::Worker);
+    let from_edge = witnessed || parent.is_some_and(|p| custody.from_edge.contains(&p.id));
+    let header = valid_header(call, rules).cloned();
+    let span = edge_span(call, parent, custody, header.as_ref());
+    let own = call.legs.iter().find_map(|l| l.edge_principal.clone());
+    let inherited = parent.and_then(|p| inherit(call, p));
+
+    let signed_entry = !from_edge && enters_signed(call, parent) && !custody.replayed_at_gateway.contains(&call.id);
+    let principal = match (inherited, own) {
+        (Some(inherited), _) => Some(inherited),
+        (None, Some(principal)) => {
+            Some(CallPrincipal { principal, attribution: Attribution::Verified, assurance: Assurance::Jwt })
+        }
+        (None, None) => header.as_ref().filter(|_| signed_entry).map(|h| CallPrincipal {
+            principal: principal_of(h),
+            attribution: Attribution::Signed,
+            assurance: Assurance::Signed,
+        }),
+    };
+    if from_edge || (signed_entry && header.is_some()) {
+        custody.from_edge.insert(call.id);
+    }
+    if let Some(span) = span {
+        custody.edge_span.insert(call.id, span);
+    }
+    let claims = header.as_ref().map(principal_of);
+    let explained = |c: &Principal| principal.as_ref().is_some_and(|p| p.principal.subject == c.subject);
+    call.claimed = claims.filter(|c| !explained(c));
+    call.principal = principal;
+}
+
+/// A root at a gateway: nothing but the signature says where it comes from.
+fn enters_signed(call: &Call, parent: Option<&Call>) -> bool {
+    parent.is_none() && call.legs.iter().any(|l| l.observer.kind == ObserverKind::Gateway && l.side == Side::Server)
+}
+
+fn inherit(call: &Call, parent: &Call) -> Option<CallPrincipal> {
+    let from = parent.principal.as_ref()?;
+    let made_by_same_program = call.legs.iter().any(|l| l.made_by.is_some());
+    let verified = parent.callee.assurance == Assurance::Mtls
+        && call.caller.assurance == Assurance::Mtls
+        && parent.callee.agrees_with(&call.caller) == Some(true);
+    let link = if serving(parent, call) == Some(false) {
+        Attribution::Deferred
+    } else if made_by_same_program || verified || edge_to_edge(call) {
+        Attribution::Inherited
+    } else {
+        Attribution::Presumed
+    };
+    // A chain is as good as its weakest link; the words are ordered from strong to weak, the edge's own verdict first.
+    let passed_on = match from.attribution {
+        Attribution::Verified => Attribution::Inherited,
+        other => other,
+    };
+    Some(CallPrincipal { attribution: passed_on.max(link), ..from.clone() })
+}
+
+/// The zone's `ParentRayID`, a signed header or a Worker's own span lead from one edge record to the other.
+fn edge_to_edge(call: &Call) -> bool {
+    call.legs.iter().all(|l| l.observer.kind != ObserverKind::Sidecar)
+}
+
+/// Whether the parent was still being served when the call left; `None` where no single clock saw both.
+fn serving(parent: &Call, call: &Call) -> Option<bool> {
+    let left = call.legs.iter().find(|l| l.side == Side::Client && l.observer.kind != ObserverKind::Zone)?;
+    let mut same_clock = parent.legs.iter().filter(|s| s.side == Side::Server && s.observer == left.observer).peekable();
+    same_clock.peek()?;
+    Some(same_clock.any(|s| s.start <= left.start && left.start <= s.end()))
+}
+
+fn edge_span(
+    call: &Call,
+    parent: Option<&Call>,
+    custody: &Custody,
+    header: Option<&crate::model::SignedPrincipal>,
+) -> Option<SpanId> {
+    let own = call.legs.iter().find(|l| l.observer.kind == ObserverKind::Worker && l.side == Side::Client);
+    let inherited = || parent.and_then(|p| custody.edge_span.get(&p.id).copied());
+    let at_gateway = call.legs.iter().any(|l| l.observer.kind == ObserverKind::Gateway && l.side == Side::Server);
+    let replayed = custody.replayed_at_gateway.contains(&call.id);
+    own.and_then(|l| l.span_id)
+        .or_else(inherited)
+        .or_else(|| header.filter(|_| at_gateway && !replayed).map(|h| h.span_id))
+}
+
+/// A header on any of the call's legs whose signature is not refuted.
+pub fn valid_header<'a>(call: &'a Call, rules: &Rules) -> Option<&'a crate::model::SignedPrincipal> {
+    let mut headers = call.legs.iter().filter_map(|l| l.header.as_ref());
+    headers.find(|h| header::check(h, rules) == Signature::Valid)
+}
+
+pub fn principal_of(header: &crate::model::SignedPrincipal) -> Principal {
+    Principal { kind: header.principal_kind.clone(), subject: header.subject.clone(), issuer: None }
+}
+
+/// Gateway calls without a Worker's record whose header belongs to another request: the Worker's record names that one, or
+/// an earlier gateway line carries the same header.
+fn replayed_at_gateway(calls: &[Call], rules: &Rules) -> BTreeSet<CallId> {
+    let mut by_span: BTreeMap<SpanId, Vec<&Call>> = BTreeMap::new();
+    let at_gateway = |l: &Leg| l.observer.kind == ObserverKind::Gateway && l.side == Side::Server;
+    let sent_by_worker = |l: &Leg| l.observer.kind == ObserverKind::Worker && l.side == Side::Client;
+    let mut sent = BTreeSet::new();
+    for call in calls {
+        sent.extend(call.legs.iter().filter(|l| sent_by_worker(l)).filter_map(|l| l.span_id));
+        if let Some(header) = valid_header(call, rules).filter(|_| call.legs.iter().any(at_gateway)) {
+            by_span.entry(header.span_id).or_default().push(call);
+        }
+    }
+    let mut replayed = BTreeSet::new();
+    for (span, mut calls) in by_span {
+        calls.sort_by_key(|c| (c.legs.iter().all(|l| !sent_by_worker(l)), c.start, c.id));
+        let honest = usize::from(!sent.contains(&span) || calls[0].legs.iter().any(sent_by_worker));
+        replayed.extend(calls.into_iter().skip(honest).map(|c| c.id));
+    }
+    replayed
+}

@@ -1,0 +1,317 @@
+//! Pairs at the edge: visitor → Worker, Worker → Worker, Worker → gateway, with the zone's log as an independent witness.
+//!
+//! What ties a subrequest to the gateway's line is what the Worker sent with it: its own span in the signed header or in
+//! `traceparent`, the request id, the ray of the subrequest, its hop. Each is a fresh random value per subrequest.
+
+use super::group::Group;
+use crate::model::{Basis, Leg, ObserverKind, Side};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How much a pair without any shared key is trusted: method, host, path and time agree, and nobody else fits.
+const BY_CIRCUMSTANCE_PPM: u32 = 900_000;
+
+/// Groups every leg of a Worker, a zone, and the server legs of gateways. `rest` gets the places of all other legs.
+pub fn pair(legs: &[Leg], slack_us: i64, rest: &mut Vec<usize>) -> Vec<Group> {
+    let sorted = Sorted::new(legs, rest);
+    let mut groups = visitors(legs, &sorted);
+    groups.extend(subrequests(legs, &sorted, slack_us));
+    groups
+}
+
+/// The places of the legs by their role at the edge.
+struct Sorted {
+    worker_servers: Vec<usize>,
+    worker_clients: Vec<usize>,
+    eyeballs: Vec<usize>,
+    zone_subrequests: Vec<usize>,
+    gateway_servers: Vec<usize>,
+}
+
+impl Sorted {
+    fn new(legs: &[Leg], rest: &mut Vec<usize>) -> Self {
+        let mut sorted = Sorted {
+            worker_servers: vec![],
+            worker_clients: vec![],
+            eyeballs: vec![],
+            zone_subrequests: vec![],
+            gateway_servers: vec![],
+        };
+        for (place, leg) in legs.iter().enumerate() {
+            let role = match (leg.observer.kind, leg.side) {
+                (ObserverKind::Worker, Side::Server) => &mut sorted.worker_servers,
+                (ObserverKind::Worker, Side::Client) => &mut sorted.worker_clients,
+                (ObserverKind::Zone, _) if leg.parent_ray.is_some() => &mut sorted.zone_subrequests,
+                (ObserverKind::Zone, _) => &mut sorted.eyeballs,
+                (ObserverKind::Gateway, Side::Server) => &mut sorted.gateway_servers,
+                _ => &mut *rest,
+            };
+            role.push(place);
+        }
+        sorted
+    }
+}
+
+/// Visitor → Worker: the eyeball's ray is the ray of the Worker's event.
+fn visitors(legs: &[Leg], sorted: &Sorted) -> Vec<Group> {
+    let mut witness: BTreeMap<&str, usize> = BTreeMap::new();
+    for &place in &sorted.eyeballs {
+        if let Some(ray) = &legs[place].ray {
+            witness.entry(ray).or_insert(place);
+        }
+    }
+    let called_by_worker = bound_workers(legs, sorted);
+    let mut used = BTreeSet::new();
+    let mut groups = Vec::new();
+    for &server in &sorted.worker_servers {
+        if called_by_worker.contains_key(&server) {
+            continue;
+        }
+        let zone = legs[server].ray.as_deref().and_then(|ray| witness.get(ray)).filter(|z| used.insert(**z));
+        groups.push(match zone {
+            Some(&zone) => Group::joined(vec![zone], vec![server], Basis::Keyed, 0, 1),
+            None => Group::single(server, legs),
+        });
+    }
+    groups.extend(sorted.eyeballs.iter().filter(|z| !used.contains(z)).map(|&z| Group::single(z, legs)));
+    groups
+}
+
+/// Workers called by a Worker through a service binding: the callee's head names the caller's subrequest as its parent span.
+/// Gives callee place → caller place.
+fn bound_workers(legs: &[Leg], sorted: &Sorted) -> BTreeMap<usize, usize> {
+    let trace = |i: usize| legs[i].trace.map(|t| t.trace_id);
+    let mut by_span = BTreeMap::new();
+    for &client in &sorted.worker_clients {
+        if let Some(span) = legs[client].span_id {
+            by_span.entry((trace(client), span)).or_insert(client);
+        }
+    }
+    let mut taken = BTreeSet::new();
+    let mut bound = BTreeMap::new();
+    for &server in &sorted.worker_servers {
+        let caller = legs[server].parent_span_id.and_then(|span| by_span.get(&(trace(server), span)));
+        if let Some(&client) = caller.filter(|c| taken.insert(**c)) {
+            bound.insert(server, client);
+        }
+    }
+    bound
+}
+
+fn subrequests(legs: &[Leg], sorted: &Sorted, slack_us: i64) -> Vec<Group> {
+    let bound: BTreeMap<usize, usize> = bound_workers(legs, sorted).into_iter().map(|(s, c)| (c, s)).collect();
+    let clients: Vec<usize> = sorted.worker_clients.iter().copied().filter(|c| !bound.contains_key(c)).collect();
+    let mut to_gateway = best_pairs(legs, &clients, &sorted.gateway_servers, slack_us);
+    by_circumstance(legs, &clients, &sorted.gateway_servers, slack_us, &mut to_gateway);
+
+    let mut witness_of_client = one_to_one(zone_edges(legs, &sorted.zone_subrequests, &sorted.worker_clients));
+    let mut witness_of_gateway = one_to_one(zone_edges(legs, &sorted.zone_subrequests, &sorted.gateway_servers));
+    let mut groups = Vec::new();
+    let mut seen = BTreeSet::new();
+    for &client in &sorted.worker_clients {
+        let gateway = to_gateway.get(&client).copied();
+        let server = bound.get(&client).map(|&s| (s, Basis::Keyed, 0)).or(gateway);
+        let zone = witness_of_client
+            .remove(&client)
+            .or_else(|| gateway.and_then(|(g, ..)| witness_of_gateway.remove(&g)))
+            .filter(|z| seen.insert(*z));
+        seen.extend(server.map(|(s, ..)| s));
+        groups.push(subrequest(legs, client, zone, server));
+    }
+    for &gateway in sorted.gateway_servers.iter().filter(|g| !seen.contains(g)).collect::<Vec<_>>() {
+        let zone = witness_of_gateway.remove(&gateway).filter(|z| seen.insert(*z));
+        groups.push(match zone {
+            Some(zone) => Group::joined(vec![zone], vec![gateway], Basis::Keyed, 0, 1),
+            None => Group::single(gateway, legs),
+        });
+    }
+    groups.extend(sorted.zone_subrequests.iter().filter(|z| !seen.contains(z)).map(|&z| Group::single(z, legs)));
+    groups
+}
+
+fn subrequest(legs: &[Leg], client: usize, zone: Option<usize>, server: Option<(usize, Basis, u32)>) -> Group {
+    let clients: Vec<usize> = std::iter::once(client).chain(zone).collect();
+    match server {
+        Some((server, basis, ppm)) => Group::joined(clients, vec![server], basis, ppm, 1),
+        None if zone.is_some() => Group::joined(clients, vec![], Basis::Keyed, 0, 1),
+        None => Group::single(client, legs),
+    }
+}
+
+/// How many of the values that the Worker sent with its subrequest the other leg carries.
+fn shared_keys(client: &Leg, other: &Leg) -> u32 {
+    let span = client.span_id;
+    let header = span.is_some() && other.header.as_ref().map(|h| h.span_id) == span;
+    let traceparent = span.is_some() && other.trace.map(|t| t.parent_id) == span;
+    let request = client.request_id.is_some() && client.request_key() == other.request_key();
+    let ray = client.ray.is_some() && client.ray == other.ray;
+    let hop = client.hop.is_some() && (client.hop == other.parent_hop || client.hop == other.hop);
+    [header, traceparent, request, ray, hop].into_iter().filter(|k| *k).count() as u32
+}
+
+/// What cannot be the same subrequest: another method, path, trace, request id, or a header made for another span.
+fn contradicts(client: &Leg, other: &Leg) -> bool {
+    fn differ<T: PartialEq>(a: Option<T>, b: Option<T>) -> bool {
+        matches!((a, b), (Some(a), Some(b)) if a != b)
+    }
+    let path_differs = match (&client.path, &other.path) {
+        (Some(a), Some(b)) => a != b && !(a.len() >= 256 && b.starts_with(a.as_str())),
+        _ => false,
+    };
+    path_differs
+        || differ(client.method.as_deref(), other.method.as_deref())
+        || differ(client.request_key(), other.request_key())
+        || differ(client.trace.map(|t| t.trace_id), other.trace.map(|t| t.trace_id))
+        || differ(client.span_id, other.header.as_ref().map(|h| h.span_id))
+}
+
+/// `(keys shared, strain, client, server)` for every pair that shares a key and has no contradiction.
+type Edge = (std::cmp::Reverse<u32>, i64, usize, usize);
+
+fn edges(legs: &[Leg], clients: &[usize], servers: &[usize]) -> Vec<Edge> {
+    let mut by_key: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for &server in servers {
+        for key in keys_received(&legs[server]) {
+            by_key.entry(key).or_default().push(server);
+        }
+    }
+    let mut edges = BTreeSet::new();
+    for &client in clients {
+        let near: BTreeSet<usize> =
+            keys_sent(&legs[client]).iter().filter_map(|k| by_key.get(k)).flatten().copied().collect();
+        for server in near.into_iter().filter(|&s| !contradicts(&legs[client], &legs[s])) {
+            let strain = super::align::strain_us(&legs[client], &legs[server]);
+            edges.insert((std::cmp::Reverse(shared_keys(&legs[client], &legs[server])), strain, client, server));
+        }
+    }
+    edges.into_iter().collect()
+}
+
+fn keys_sent(leg: &Leg) -> Vec<String> {
+    let span = leg.span_id.map(|s| format!("s{s}"));
+    let request = leg.request_key().map(|r| format!("r{r}"));
+    let ray = leg.ray.as_ref().map(|r| format!("y{r}"));
+    let hop = leg.hop.as_ref().map(|h| format!("h{h}"));
+    [span, request, ray, hop].into_iter().flatten().collect()
+}
+
+fn keys_received(leg: &Leg) -> Vec<String> {
+    let header = leg.header.as_ref().map(|h| format!("s{}", h.span_id));
+    let parent = leg.trace.map(|t| format!("s{}", t.parent_id));
+    let request = leg.request_key().map(|r| format!("r{r}"));
+    let ray = leg.ray.as_ref().map(|r| format!("y{r}"));
+    let hop = leg.parent_hop.as_ref().map(|h| format!("h{h}"));
+    [header, parent, request, ray, hop].into_iter().flatten().collect()
+}
+
+/// Client → (server, basis, confidence): strongest pairs first, each leg once. `keyed` where neither had another to choose.
+fn best_pairs(legs: &[Leg], clients: &[usize], servers: &[usize], slack_us: i64) -> BTreeMap<usize, (usize, Basis, u32)> {
+    let edges: Vec<Edge> = edges(legs, clients, servers)
+        .into_iter()
+        .filter(|&(_, _, c, s)| super::compat::overlap(&legs[c], &legs[s], slack_us.saturating_mul(4)))
+        .collect();
+    let rivals = Rivals::new(&edges);
+    let mut chosen: BTreeMap<usize, (usize, Basis, u32)> = BTreeMap::new();
+    let mut taken = BTreeSet::new();
+    for &(keys, _, client, server) in &edges {
+        if chosen.contains_key(&client) || taken.contains(&server) {
+            continue;
+        }
+        taken.insert(server);
+        // A rival that shares as many keys sent a copy of everything: only the time tells them apart.
+        let copied = rivals.strongest(client, server) >= keys.0;
+        let basis = if copied { Basis::Inferred } else { Basis::Keyed };
+        chosen.insert(client, (server, basis, BY_CIRCUMSTANCE_PPM));
+    }
+    chosen
+}
+
+/// Who else shares keys with either leg of a pair.
+struct Rivals {
+    of_client: BTreeMap<usize, Vec<(usize, u32)>>,
+    of_server: BTreeMap<usize, Vec<(usize, u32)>>,
+}
+
+impl Rivals {
+    fn new(edges: &[Edge]) -> Self {
+        let mut rivals = Rivals { of_client: BTreeMap::new(), of_server: BTreeMap::new() };
+        for &(keys, _, client, server) in edges {
+            rivals.of_client.entry(client).or_default().push((server, keys.0));
+            rivals.of_server.entry(server).or_default().push((client, keys.0));
+        }
+        rivals
+    }
+
+    /// Keys shared by the best other choice of either leg; 0 when there is none.
+    fn strongest(&self, client: usize, server: usize) -> u32 {
+        let others = |row: Option<&Vec<(usize, u32)>>, own: usize| {
+            row.into_iter().flatten().filter(|(other, _)| *other != own).map(|(_, keys)| *keys).max()
+        };
+        let by_client = others(self.of_client.get(&client), server);
+        by_client.max(others(self.of_server.get(&server), client)).unwrap_or(0)
+    }
+}
+
+/// A gateway whose format prints no ids: method, host, path and time agree and nobody else fits on either side.
+fn by_circumstance(
+    legs: &[Leg],
+    clients: &[usize],
+    servers: &[usize],
+    slack_us: i64,
+    chosen: &mut BTreeMap<usize, (usize, Basis, u32)>,
+) {
+    let taken: BTreeSet<usize> = chosen.values().map(|(s, ..)| *s).collect();
+    let mut alike: BTreeMap<_, (Vec<usize>, Vec<usize>)> = BTreeMap::new();
+    let circumstance = |place: usize| (&legs[place].method, &legs[place].path, &legs[place].authority);
+    for &client in clients.iter().filter(|&&c| !chosen.contains_key(&c) && legs[c].path.is_some()) {
+        alike.entry(circumstance(client)).or_default().0.push(client);
+    }
+    for &server in servers.iter().filter(|s| !taken.contains(s)) {
+        alike.entry(circumstance(server)).or_default().1.push(server);
+    }
+    let fits = |c: usize, s: usize| {
+        !contradicts(&legs[c], &legs[s]) && super::compat::overlap(&legs[c], &legs[s], slack_us)
+    };
+    for (free_clients, free_servers) in alike.values() {
+        for &client in free_clients {
+            let mut fitting = free_servers.iter().copied().filter(|&s| fits(client, s));
+            let (Some(server), None) = (fitting.next(), fitting.next()) else { continue };
+            if free_clients.iter().filter(|&&c| fits(c, server)).count() == 1 {
+                chosen.insert(client, (server, Basis::Inferred, BY_CIRCUMSTANCE_PPM));
+            }
+        }
+    }
+}
+
+/// Witness pairs `(other place, zone place)`, strongest first: what the zone saw sent is what the other leg sent or received.
+fn zone_edges(legs: &[Leg], zones: &[usize], others: &[usize]) -> Vec<(usize, usize)> {
+    let mut by_key: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for &zone in zones {
+        for key in keys_received(&legs[zone]) {
+            by_key.entry(key).or_default().push(zone);
+        }
+    }
+    let mut edges = BTreeSet::new();
+    for &other in others {
+        let mut keys = keys_received(&legs[other]);
+        keys.extend(legs[other].span_id.map(|s| format!("s{s}")));
+        for zone in keys.iter().filter_map(|k| by_key.get(k)).flatten() {
+            let shared = keys_received(&legs[*zone]).iter().filter(|k| keys.contains(k)).count();
+            let request_differs = matches!((legs[*zone].request_key(), legs[other].request_key()), (Some(a), Some(b)) if a != b);
+            if !request_differs {
+                edges.insert((std::cmp::Reverse(shared), other, *zone));
+            }
+        }
+    }
+    edges.into_iter().map(|(_, other, zone)| (other, zone)).collect()
+}
+
+fn one_to_one(edges: Vec<(usize, usize)>) -> BTreeMap<usize, usize> {
+    let mut used = BTreeSet::new();
+    let mut pairs = BTreeMap::new();
+    for (other, zone) in edges {
+        if !pairs.contains_key(&other) && used.insert(zone) {
+            pairs.insert(other, zone);
+        }
+    }
+    pairs
+}

@@ -1,0 +1,59 @@
+//! What the join must know from beyond the legs at hand: which connections the caller's own proxy has logged.
+
+use crate::model::{Call, Leg, ObserverKind, Side, SocketPair, Timestamp};
+use std::collections::BTreeMap;
+
+/// How long before its first and after its last logged request a connection is taken to have been the proxy's own.
+pub const CONNECTION_SLACK_US: i64 = 300_000_000;
+
+/// Connections by socket pair: first and last time at which a caller's proxy logged a request on them.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    connections: BTreeMap<SocketPair, (Timestamp, Timestamp)>,
+}
+
+impl Facts {
+    pub fn add_connection(&mut self, socket: SocketPair, first: Timestamp, last: Timestamp) {
+        let span = self.connections.entry(socket).or_insert((first, last));
+        *span = (span.0.min(first), span.1.max(last));
+    }
+
+    /// Every client leg of a proxy says that its connection is that proxy's.
+    pub fn add_legs<'a>(&mut self, legs: impl IntoIterator<Item = &'a Leg>) {
+        for leg in legs {
+            if let Some((socket, first, last)) = connection_of(leg) {
+                self.add_connection(socket.clone(), first, last);
+            }
+        }
+    }
+
+    pub fn is_known(&self, socket: &SocketPair, at: Timestamp) -> bool {
+        self.connections.get(socket).is_some_and(|(first, last)| {
+            at >= first.plus_us(-CONNECTION_SLACK_US) && at <= last.plus_us(CONNECTION_SLACK_US)
+        })
+    }
+
+    /// A server leg in the mesh without a client leg, on a connection that the caller's own proxy never logged: whoever made
+    /// this call did not go through that proxy, or all its lines of that connection are lost.
+    pub fn is_outside_proxy(&self, call: &Call) -> bool {
+        lone_mesh_server(call).is_some_and(|leg| match &leg.socket {
+            Some(socket) => !self.is_known(socket, leg.start),
+            None => false,
+        })
+    }
+}
+
+/// The server leg of a call inside the mesh that has no client leg.
+pub fn lone_mesh_server(call: &Call) -> Option<&Leg> {
+    match &call.legs[..] {
+        [leg] if leg.side == Side::Server && leg.observer.kind == ObserverKind::Sidecar => Some(leg),
+        _ => None,
+    }
+}
+
+/// Socket, first and last time of what a client leg of a proxy tells about its connection.
+pub fn connection_of(leg: &Leg) -> Option<(&SocketPair, Timestamp, Timestamp)> {
+    let proxy = matches!(leg.observer.kind, ObserverKind::Sidecar | ObserverKind::Gateway);
+    let socket = leg.socket.as_ref().filter(|_| proxy && leg.side == Side::Client)?;
+    Some((socket, leg.start, leg.end()))
+}

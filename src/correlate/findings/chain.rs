@@ -1,0 +1,93 @@
+//! Findings about the chain of custody: headers that were copied, forged or replayed, and callers that the trace does not
+//! explain. Any workload can copy a header, none another's certificate.
+
+use super::Scene;
+use crate::correlate::custody::valid_header;
+use crate::correlate::header::{self, Signature};
+use crate::model::{Assurance, Finding, FindingKind, IdentityKind, Leg, ObserverKind, Severity};
+
+/// The signed header names another principal than the edge's record of the same request.
+pub fn identity_mismatch(scene: &Scene) -> Option<Finding> {
+    let call = scene.call;
+    let (principal, claimed) = call.principal.as_ref().zip(call.claimed.as_ref())?;
+    if carried_by_parent(scene) {
+        return None;
+    }
+    let leg = call.legs.iter().find(|l| l.header.is_some())?;
+    let sentence = format!(
+        "{} at {} ran for {} by the edge's record, but its signed header names {}.",
+        scene.what(),
+        call.callee.name,
+        principal.principal.subject,
+        claimed.subject
+    );
+    Some(scene.seen(FindingKind::IdentityMismatch, Severity::High, &[leg], sentence))
+}
+
+/// A verified caller that nothing in the trace called, on a request that says it belongs to that trace.
+pub fn broken_chain(scene: &Scene) -> Option<Finding> {
+    let call = scene.call;
+    let in_mesh = call.caller.kind == IdentityKind::Service && call.caller.assurance == Assurance::Mtls;
+    if call.parent_id.is_some() || !in_mesh {
+        return None;
+    }
+    let of_the_edge = |leg: &Leg| leg.trace_ids().any(|t| scene.edge_traces.contains(&t));
+    let header = valid_header(call, scene.rules);
+    let leg = call.legs.iter().find(|l| of_the_edge(l) || (header.is_some() && l.header.is_some()))?;
+    let sentence = format!(
+        "{} was called by {} in the name of a request from the edge that never reached {}.",
+        call.callee.name, call.caller.name, call.caller.name
+    );
+    Some(scene.missing(FindingKind::BrokenChain, Severity::High, call.caller.key(), &[leg], sentence))
+}
+
+/// A calltrail header whose signature does not verify, or that does not parse.
+pub fn forged_header(scene: &Scene) -> Option<Finding> {
+    let forged = |l: &&Leg| {
+        let invalid = l.header.as_ref().is_some_and(|h| header::check(h, scene.rules) == Signature::Invalid);
+        invalid || l.malformed_header.is_some()
+    };
+    let leg = scene.call.legs.iter().find(forged)?;
+    if carried_by_parent(scene) {
+        return None;
+    }
+    let claim = match &leg.header {
+        Some(h) => format!("names {} {} and carries a signature that the edge did not make", h.principal_kind, h.subject),
+        None => "does not follow the grammar that the edge writes".to_owned(),
+    };
+    let sentence =
+        format!("The calltrail header of {} from {} to {} {claim}.", scene.what(), scene.call.caller.name, scene.call.callee.name);
+    Some(scene.seen(FindingKind::ForgedHeader, Severity::High, &[leg], sentence))
+}
+
+/// A header that the edge did issue, on a call that the request it was issued for does not explain.
+pub fn replayed_header(scene: &Scene) -> Option<Finding> {
+    let call = scene.call;
+    let header = valid_header(call, scene.rules)?;
+    let leg = call.legs.iter().find(|l| l.header.as_ref() == Some(header))?;
+    if carried_by_parent(scene) {
+        return None;
+    }
+    let sentence = format!(
+        "{} from {} to {} carries a header that the edge issued for {} on another request.",
+        scene.what(),
+        call.caller.name,
+        call.callee.name,
+        header.subject
+    );
+    let (kind, severity) = (FindingKind::ReplayedHeader, Severity::High);
+    match scene.custody.edge_span.get(&call.id) {
+        Some(span) if *span == header.span_id => None,
+        Some(_) => Some(scene.seen(kind, severity, &[leg], sentence)),
+        None if scene.custody.replayed_at_gateway.contains(&call.id) => Some(scene.seen(kind, severity, &[leg], sentence)),
+        None if leg.observer.kind == ObserverKind::Gateway => None,
+        None => Some(scene.missing(kind, severity, call.caller.key(), &[leg], sentence)),
+    }
+}
+
+/// The same header came in with the call that caused this one: the finding stands there.
+fn carried_by_parent(scene: &Scene) -> bool {
+    let text = |l: &Leg| l.header.as_ref().map(|h| h.signed_text.clone()).or_else(|| l.malformed_header.clone());
+    let own = scene.call.legs.iter().find_map(text);
+    scene.parent.is_some_and(|p| own.is_some() && p.legs.iter().any(|l| text(l) == own))
+}

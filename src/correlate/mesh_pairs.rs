@@ -1,0 +1,299 @@
+//! Pairs inside the mesh: the caller's proxy and the callee's proxy, by hop id, socket pair, request id and trace, in that
+//! order. Never by arrival order, and never across a contradiction (see [`super::compat`]).
+
+use super::align::{align, strain_us};
+use super::compat::contradiction;
+use super::group::Group;
+use crate::model::{Basis, IdentityKind, Leg, Protocol, Side};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// In a bucket of more legs than this, rivals are assumed and not counted one by one.
+const COUNTED_RIVALS: usize = 400;
+
+/// Confidence of a pair that keeps the order of requests on its connection, by what could still have swapped it.
+const ORDERED_HTTP1_PPM: u32 = 990_000;
+const ORDERED_EVEN_PPM: u32 = 950_000;
+const ORDERED_UNEVEN_PPM: u32 = 850_000;
+const BY_TRACE_PPM: u32 = 800_000;
+
+/// Groups the legs of sidecars and the client legs of gateways.
+pub fn pair(legs: &[Leg], places: &[usize], slack_us: i64) -> Vec<Group> {
+    let mut join = Join::new(legs, places, slack_us);
+    join.by_hop();
+    join.by_socket(true);
+    join.by_socket(false);
+    join.by_request();
+    join.by_trace();
+    join.groups()
+}
+
+struct Join<'a> {
+    legs: &'a [Leg],
+    slack_us: i64,
+    clients: Vec<usize>,
+    servers: Vec<usize>,
+    /// Client place → its servers so far.
+    taken_by: BTreeMap<usize, Vec<usize>>,
+    free_servers: BTreeSet<usize>,
+    by_hop: BTreeSet<usize>,
+    /// Clients whose pair kept the order of a row of several: how even the two rows were.
+    ordered: BTreeMap<usize, u32>,
+}
+
+impl<'a> Join<'a> {
+    fn new(legs: &'a [Leg], places: &[usize], slack_us: i64) -> Self {
+        // What a terminating gateway sends on goes to a server outside the mesh: no proxy of ours sees it arrive.
+        let clients = places.iter().copied().filter(|&i| legs[i].side == Side::Client);
+        let servers: Vec<usize> = places.iter().copied().filter(|&i| legs[i].side == Side::Server).collect();
+        Join {
+            legs,
+            slack_us,
+            clients: clients.collect(),
+            free_servers: servers.iter().copied().collect(),
+            servers,
+            taken_by: BTreeMap::new(),
+            by_hop: BTreeSet::new(),
+            ordered: BTreeMap::new(),
+        }
+    }
+
+    fn fits(&self, client: usize, server: usize) -> bool {
+        self.legs[client].peer.kind != IdentityKind::External
+            && contradiction(&self.legs[client], &self.legs[server], self.slack_us).is_none()
+    }
+
+    /// Attempts that may still be told by a server leg. A timeout or reset can hide how many there were: never below one.
+    fn room(&self, client: usize) -> usize {
+        let attempts = self.legs[client].attempts.max(1) as usize;
+        attempts.saturating_sub(self.taken_by.get(&client).map_or(0, Vec::len))
+    }
+
+    fn take(&mut self, client: usize, server: usize) {
+        self.free_servers.remove(&server);
+        self.taken_by.entry(client).or_default().push(server);
+    }
+
+    fn buckets<K: Ord>(&self, key: impl Fn(&Leg) -> Option<K>) -> BTreeMap<K, (Vec<usize>, Vec<usize>)> {
+        let mut buckets: BTreeMap<K, (Vec<usize>, Vec<usize>)> = BTreeMap::new();
+        for &client in self.clients.iter().filter(|&&c| self.room(c) > 0) {
+            if let Some(key) = key(&self.legs[client]) {
+                buckets.entry(key).or_default().0.push(client);
+            }
+        }
+        for &server in &self.free_servers {
+            if let Some(key) = key(&self.legs[server]) {
+                buckets.entry(key).or_default().1.push(server);
+            }
+        }
+        buckets.retain(|_, (clients, servers)| !clients.is_empty() && !servers.is_empty());
+        buckets
+    }
+
+    /// One client line and the server lines of its attempts carry the same fresh id. More server lines than attempts: somebody
+    /// replayed it, and the socket of the last attempt says which is real.
+    fn by_hop(&mut self) {
+        for (_, (clients, servers)) in self.buckets(|leg| leg.hop.clone()) {
+            let [client] = clients[..] else { continue };
+            let mut fitting: Vec<usize> = servers.into_iter().filter(|&s| self.fits(client, s)).collect();
+            let leg = &self.legs[client];
+            fitting.sort_by_key(|&s| (self.legs[s].socket != leg.socket, strain_us(leg, &self.legs[s]), s));
+            for server in fitting.into_iter().take(self.room(client)) {
+                self.take(client, server);
+                self.by_hop.insert(client);
+            }
+        }
+    }
+
+    /// The last attempt of each client leg went over the socket that both proxies log. `same_request`: only rows that also
+    /// share a request id; then those where one side has none.
+    fn by_socket(&mut self, same_request: bool) {
+        let buckets = self.buckets(|leg| {
+            let request = leg.request_key();
+            (request.is_some() || !same_request)
+                .then(|| leg.socket.clone().map(|socket| (socket, request.filter(|_| same_request))))
+                .flatten()
+        });
+        for (_, (clients, servers)) in buckets {
+            self.in_order(&clients, &servers);
+        }
+    }
+
+    fn in_order(&mut self, clients: &[usize], servers: &[usize]) {
+        let clients: Vec<usize> = clients.iter().copied().filter(|c| !self.taken_by.contains_key(c)).collect();
+        let row = |places: &[usize]| places.iter().map(|&i| &self.legs[i]).collect::<Vec<_>>();
+        let pairs = align(&row(&clients), &row(servers), |c, s| {
+            c.peer.kind != IdentityKind::External && contradiction(c, s, self.slack_us).is_none()
+        });
+        let even = clients.len() == servers.len();
+        for (c, s) in pairs {
+            if clients.len() > 1 || servers.len() > 1 {
+                let http2 = self.legs[clients[c]].protocol == Protocol::Http2;
+                let ppm = match (http2, even) {
+                    (false, _) => ORDERED_HTTP1_PPM,
+                    (true, true) => ORDERED_EVEN_PPM,
+                    (true, false) => ORDERED_UNEVEN_PPM,
+                };
+                self.ordered.insert(clients[c], ppm);
+            }
+            self.take(clients[c], servers[s]);
+        }
+    }
+
+    /// Earlier attempts, and ends whose format or network hides the socket: by request id, in order where nothing was retried,
+    /// else by who contains whom.
+    fn by_request(&mut self) {
+        for (_, (clients, servers)) in self.buckets(Leg::request_key) {
+            let fresh = clients.iter().all(|c| !self.taken_by.contains_key(c) && self.legs[*c].attempts <= 1);
+            if fresh {
+                self.in_order(&clients, &servers);
+            } else {
+                self.by_containment(&clients, &servers, ORDERED_UNEVEN_PPM);
+            }
+        }
+    }
+
+    /// One side's request id is unknown: the trace, the identities, method, path and time must do.
+    fn by_trace(&mut self) {
+        for (_, (clients, servers)) in self.buckets(|leg| leg.trace.map(|t| t.trace_id)) {
+            self.by_containment(&clients, &servers, BY_TRACE_PPM);
+        }
+    }
+
+    fn by_containment(&mut self, clients: &[usize], servers: &[usize], ppm: u32) {
+        let mut edges = Vec::new();
+        for &client in clients {
+            for &server in servers.iter().filter(|&&s| self.fits(client, s)) {
+                edges.push((strain_us(&self.legs[client], &self.legs[server]), client, server));
+            }
+        }
+        edges.sort_unstable();
+        for (_, client, server) in edges {
+            if self.room(client) > 0 && self.free_servers.contains(&server) {
+                if clients.len() > 1 {
+                    self.ordered.entry(client).or_insert(ppm);
+                }
+                self.take(client, server);
+            }
+        }
+    }
+
+    fn groups(mut self) -> Vec<Group> {
+        let rivals = Rivals::new(self.legs, &self.clients, &self.servers, self.slack_us);
+        let interchangeable = interchangeable(self.legs, &self.clients);
+        let mut groups = Vec::new();
+        for client in self.clients.clone() {
+            let Some(mut servers) = self.taken_by.remove(&client) else {
+                groups.push(Group::single(client, self.legs));
+                continue;
+            };
+            servers.sort_unstable();
+            let basis = self.basis(client, &servers, &rivals);
+            let ambiguous = match basis {
+                Basis::Inferred => interchangeable.get(&client).copied().unwrap_or(1),
+                _ => 1,
+            };
+            let ppm = self.ordered.get(&client).copied().unwrap_or(ORDERED_UNEVEN_PPM);
+            groups.push(Group::joined(vec![client], servers, basis, ppm, ambiguous));
+        }
+        groups.extend(self.free_servers.iter().map(|&s| Group::single(s, self.legs)));
+        groups
+    }
+
+    fn basis(&self, client: usize, servers: &[usize], rivals: &Rivals) -> Basis {
+        let leg = &self.legs[client];
+        let certificates = servers.iter().all(|&s| both_verified(leg, &self.legs[s]));
+        if self.by_hop.contains(&client) && servers.iter().all(|&s| leg.hop == self.legs[s].hop) {
+            return if certificates { Basis::Proven } else { Basis::Keyed };
+        }
+        let one_socket = servers.len() == 1 && leg.socket.is_some() && leg.socket == self.legs[servers[0]].socket;
+        let sequential = matches!(leg.protocol, Protocol::Http1 | Protocol::Tcp);
+        if one_socket && sequential && rivals.none_on_socket(client, servers) {
+            return if certificates { Basis::Proven } else { Basis::Keyed };
+        }
+        if rivals.none_with_request(client, servers) {
+            return Basis::Keyed;
+        }
+        Basis::Inferred
+    }
+}
+
+/// Both proxies saw both certificates, and they agree.
+fn both_verified(client: &Leg, server: &Leg) -> bool {
+    let all = [&client.local, &client.peer, &server.local, &server.peer];
+    all.iter().all(|identity| identity.assurance == crate::model::Assurance::Mtls)
+        && client.peer.agrees_with(&server.local) == Some(true)
+        && client.local.agrees_with(&server.peer) == Some(true)
+}
+
+/// Who else could have been meant.
+struct Rivals<'a> {
+    legs: &'a [Leg],
+    slack_us: i64,
+    by_socket: BTreeMap<&'a crate::model::SocketPair, Vec<usize>>,
+    by_request: BTreeMap<String, Vec<usize>>,
+}
+
+impl<'a> Rivals<'a> {
+    fn new(legs: &'a [Leg], clients: &[usize], servers: &[usize], slack_us: i64) -> Self {
+        let mut rivals = Rivals { legs, slack_us, by_socket: BTreeMap::new(), by_request: BTreeMap::new() };
+        for &place in clients.iter().chain(servers) {
+            if let Some(socket) = &legs[place].socket {
+                rivals.by_socket.entry(socket).or_default().push(place);
+            }
+            if let Some(request) = legs[place].request_key() {
+                rivals.by_request.entry(request).or_default().push(place);
+            }
+        }
+        rivals
+    }
+
+    fn none_on_socket(&self, client: usize, servers: &[usize]) -> bool {
+        let socket = self.legs[client].socket.as_ref();
+        socket.and_then(|s| self.by_socket.get(s)).is_some_and(|near| self.none_among(near, client, servers))
+    }
+
+    /// The request id is unique on both sides: one client leg and its attempts.
+    fn none_with_request(&self, client: usize, servers: &[usize]) -> bool {
+        let Some(request) = self.legs[client].request_key() else { return false };
+        servers.iter().all(|&s| self.legs[s].request_key().as_ref() == Some(&request))
+            && self.by_request.get(&request).is_some_and(|near| self.none_among(near, client, servers))
+    }
+
+    fn none_among(&self, near: &[usize], client: usize, servers: &[usize]) -> bool {
+        if near.len() > COUNTED_RIVALS {
+            return false;
+        }
+        let fits = |c: usize, s: usize| contradiction(&self.legs[c], &self.legs[s], self.slack_us).is_none();
+        near.iter().all(|&other| match self.legs[other].side {
+            Side::Client => other == client || servers.iter().all(|&s| !fits(other, s)),
+            Side::Server => servers.contains(&other) || !fits(client, other),
+        })
+    }
+}
+
+/// Size of the group of calls that nobody could tell apart: same connection, ids, method and path, open at the same time.
+fn interchangeable(legs: &[Leg], clients: &[usize]) -> BTreeMap<usize, u32> {
+    let mut alike: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for &client in clients.iter().filter(|&&c| legs[c].protocol == Protocol::Http2 && legs[c].hop.is_none()) {
+        let leg = &legs[client];
+        let trace = leg.trace.map(|t| t.trace_id);
+        let key = (&leg.socket, leg.request_key(), trace, &leg.method, &leg.path, &leg.authority, leg.peer.key());
+        alike.entry(key).or_default().push(client);
+    }
+    let mut sizes = BTreeMap::new();
+    for group in alike.into_values() {
+        // Runs of overlapping calls: a pause on the connection separates what came before from what comes after.
+        let mut run: Vec<usize> = Vec::new();
+        let mut run_end = i64::MIN;
+        for client in group {
+            if legs[client].start.0 > run_end && !run.is_empty() {
+                sizes.extend(run.iter().map(|&c| (c, run.len() as u32)));
+                run.clear();
+            }
+            run_end = run_end.max(legs[client].end().0);
+            run.push(client);
+        }
+        sizes.extend(run.iter().map(|&c| (c, run.len() as u32)));
+    }
+    sizes
+}
