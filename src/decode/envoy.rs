@@ -17,7 +17,16 @@ const WHAT: &str = "an Envoy line";
 
 pub fn decode(text: &str, line: &Line<'_>) -> Result<Vec<Leg>, Reject> {
     let wire: EnvoyLine = serde_json::from_str(text).map_err(|e| reject::json(&e, WHAT))?;
-    EnvoyEntry::new(&wire, line).map(|entry| entry.legs())
+    let mut legs = EnvoyEntry::new(&wire, line)?.legs();
+    let header_logged = prints_principal_header(text);
+    legs.iter_mut().for_each(|leg| leg.header_logged = header_logged);
+    Ok(legs)
+}
+
+/// Whether the format has the calltrail header at all: null in a field that is printed means that none came, no field means
+/// nothing. Inside a JSON string the quotes would be escaped, so the text can only be a key.
+fn prints_principal_header(text: &str) -> bool {
+    text.contains("\"calltrail\":") || text.contains("\"x_calltrail_principal\":")
 }
 
 /// `{"proxy","line"}`: the inner text is what Envoy wrote; hash and position stay those of the outer line.

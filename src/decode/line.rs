@@ -88,6 +88,7 @@ pub fn blank_leg(id: LegId, line: &Line<'_>, side: Side, observer: Observer, sta
         colo: None,
         hop: None,
         parent_hop: None,
+        header_logged: false,
         header: None,
         malformed_header: None,
         socket: None,
