@@ -5,7 +5,7 @@ use super::header::{self, Signature};
 use super::outcome::outcome;
 use super::rules::Rules;
 use crate::model::{
-    Assurance, Call, Identity, IdentityKind, Leg, ObserverKind, Timestamp, TraceId,
+    Assurance, Call, Identity, IdentityKind, Leg, Timestamp, TraceId,
 };
 
 pub fn call(group: &Group, legs: &[Leg], rules: &Rules) -> Call {
@@ -59,7 +59,7 @@ fn caller(group: &Group, legs: &[Leg], rules: &Rules) -> Identity {
     }
     let signed = group.servers.iter().any(|&i| {
         let leg = &legs[i];
-        leg.observer.kind == ObserverKind::Gateway
+        leg.is_entry()
             && leg.header.as_ref().is_some_and(|h| header::check(h, rules) == Signature::Valid)
     });
     let own = group.own_client(legs).map(|leg| &leg.local);

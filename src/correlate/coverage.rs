@@ -29,7 +29,7 @@ pub fn count(coverage: &mut Coverage, call: &Call, sign: i64) {
     if let Some(server) = server.filter(|s| of_proxy(s) && s.peer.assurance == Assurance::Mtls) {
         add(server.peer.key(), [0, 0, 1, i64::from(client.is_some())]);
     }
-    if server.is_some_and(|s| s.observer.kind == ObserverKind::Gateway) && tells_of_edge(call) {
+    if server.is_some_and(Leg::is_entry) && tells_of_edge(call) {
         let recorded = call.legs.iter().any(|l| l.observer.kind == ObserverKind::Worker);
         add(EDGE_OBSERVER.to_owned(), [0, 0, 1, i64::from(recorded)]);
     }

@@ -85,7 +85,7 @@ fn attribute_one(call: &mut Call, parent: Option<&Call>, custody: &mut Custody, 
 
 /// A root at a gateway: nothing but the signature says where it comes from.
 fn enters_signed(call: &Call, parent: Option<&Call>) -> bool {
-    parent.is_none() && call.legs.iter().any(|l| l.observer.kind == ObserverKind::Gateway && l.side == Side::Server)
+    parent.is_none() && call.legs.iter().any(Leg::is_entry)
 }
 
 fn inherit(call: &Call, parent: &Call) -> Option<CallPrincipal> {
@@ -130,7 +130,7 @@ fn edge_span(
 ) -> Option<SpanId> {
     let own = call.legs.iter().find(|l| l.observer.kind == ObserverKind::Worker && l.side == Side::Client);
     let inherited = || parent.and_then(|p| custody.edge_span.get(&p.id).copied());
-    let at_gateway = call.legs.iter().any(|l| l.observer.kind == ObserverKind::Gateway && l.side == Side::Server);
+    let at_gateway = call.legs.iter().any(Leg::is_entry);
     let replayed = custody.replayed_at_gateway.contains(&call.id);
     own.and_then(|l| l.span_id)
         .or_else(inherited)
@@ -151,12 +151,11 @@ pub fn principal_of(header: &crate::model::SignedPrincipal) -> Principal {
 /// an earlier gateway line carries the same header.
 fn replayed_at_gateway(calls: &[Call], rules: &Rules) -> BTreeSet<CallId> {
     let mut by_span: BTreeMap<SpanId, Vec<&Call>> = BTreeMap::new();
-    let at_gateway = |l: &Leg| l.observer.kind == ObserverKind::Gateway && l.side == Side::Server;
     let sent_by_worker = |l: &Leg| l.observer.kind == ObserverKind::Worker && l.side == Side::Client;
     let mut sent = BTreeSet::new();
     for call in calls {
         sent.extend(call.legs.iter().filter(|l| sent_by_worker(l)).filter_map(|l| l.span_id));
-        if let Some(header) = valid_header(call, rules).filter(|_| call.legs.iter().any(at_gateway)) {
+        if let Some(header) = valid_header(call, rules).filter(|_| call.legs.iter().any(Leg::is_entry)) {
             by_span.entry(header.span_id).or_default().push(call);
         }
     }

@@ -42,7 +42,7 @@ impl Sorted {
                 (ObserverKind::Worker, Side::Client) => &mut sorted.worker_clients,
                 (ObserverKind::Zone, _) if leg.parent_ray.is_some() => &mut sorted.zone_subrequests,
                 (ObserverKind::Zone, _) => &mut sorted.eyeballs,
-                (ObserverKind::Gateway, Side::Server) => &mut sorted.gateway_servers,
+                _ if leg.is_entry() => &mut sorted.gateway_servers,
                 _ => &mut *rest,
             };
             role.push(place);

@@ -1,6 +1,6 @@
 //! What the join must know from beyond the legs at hand: which connections the caller's own proxy has logged.
 
-use crate::model::{Call, Leg, ObserverKind, Side, SocketPair, Timestamp};
+use crate::model::{Call, Leg, SocketPair, Timestamp};
 use std::collections::BTreeMap;
 
 /// How long before its first and after its last logged request a connection is taken to have been the proxy's own.
@@ -46,14 +46,13 @@ impl Facts {
 /// The server leg of a call inside the mesh that has no client leg.
 pub fn lone_mesh_server(call: &Call) -> Option<&Leg> {
     match &call.legs[..] {
-        [leg] if leg.side == Side::Server && leg.observer.kind == ObserverKind::Sidecar => Some(leg),
+        [leg] if leg.is_mesh_server() => Some(leg),
         _ => None,
     }
 }
 
 /// Socket, first and last time of what a client leg of a proxy tells about its connection.
 pub fn connection_of(leg: &Leg) -> Option<(&SocketPair, Timestamp, Timestamp)> {
-    let proxy = matches!(leg.observer.kind, ObserverKind::Sidecar | ObserverKind::Gateway);
-    let socket = leg.socket.as_ref().filter(|_| proxy && leg.side == Side::Client)?;
+    let socket = leg.socket.as_ref().filter(|_| leg.is_mesh_client())?;
     Some((socket, leg.start, leg.end()))
 }

@@ -1,6 +1,6 @@
 //! Keys under which legs find each other and people find calls, as 64-bit hashes. A collision only widens a search.
 
-use crate::model::{Call, Leg, ObserverKind, Side, SocketPair, TraceId};
+use crate::model::{Call, Leg, Side, SocketPair, TraceId};
 use sha2::{Digest, Sha256};
 
 fn hash(kind: u8, text: &str) -> i64 {
@@ -79,9 +79,5 @@ pub fn of_call(call: &Call) -> Vec<i64> {
 }
 
 fn of_mesh(leg: &Leg) -> bool {
-    match leg.observer.kind {
-        ObserverKind::Sidecar => true,
-        ObserverKind::Gateway => leg.side == Side::Client,
-        _ => false,
-    }
+    leg.is_mesh_client() || leg.is_mesh_server()
 }

@@ -8,7 +8,7 @@ use super::coverage::{self, Coverage};
 use super::facts::{Facts, connection_of};
 use super::{Rules, assemble, keys};
 use crate::decode::{DecodedDelivery, decode_delivery};
-use crate::model::{Call, CallId, Leg, ObserverKind, Side, Timestamp};
+use crate::model::{Call, CallId, Leg, Timestamp};
 use crate::store::{Change, Connection, CoverageDelta, IndexedCall, Position, Store, StoreError, StoredDelivery, StoredReject};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -139,7 +139,7 @@ async fn gather_facts(store: &Store, closure: &Closure) -> Result<Facts, StoreEr
     facts.add_legs(closure.all_legs());
     let sockets: BTreeSet<_> = closure
         .all_legs()
-        .filter(|l| l.side == Side::Server && l.observer.kind == ObserverKind::Sidecar)
+        .filter(|l| l.is_mesh_server())
         .filter_map(|l| l.socket.clone().filter(|s| !facts.is_known(s, l.start)))
         .collect();
     let sockets: Vec<_> = sockets.into_iter().collect();
@@ -197,7 +197,7 @@ async fn stored_orphans(
 }
 
 fn served_in_mesh(call: &Call) -> bool {
-    call.legs.iter().any(|l| l.side == Side::Server && l.observer.kind == ObserverKind::Sidecar)
+    call.legs.iter().any(Leg::is_mesh_server)
 }
 
 /// Calls that were being served, by the identity that served them.

@@ -107,7 +107,7 @@ impl Index {
                     self.subrequest_by_span.insert(span, i);
                 }
             }
-            (ObserverKind::Sidecar, Side::Server) => {
+            _ if leg.is_mesh_server() => {
                 let served = self.by_observer.entry(leg.observer.name.clone()).or_default();
                 if served.last() != Some(&i) {
                     served.push(i);
@@ -126,12 +126,11 @@ impl Index {
         if told.is_some() {
             return told.filter(|&p| p != child);
         }
-        match call.legs.iter().find(|l| l.side == Side::Server).map(|l| l.observer.kind) {
-            Some(ObserverKind::Worker) => return self.of_worker(call).filter(|&p| p != child),
-            Some(ObserverKind::Gateway) | None if call.legs.iter().any(|l| l.observer.kind != ObserverKind::Sidecar) => {
-                return self.of_gateway(calls, child, rules);
-            }
-            _ => {}
+        if call.legs.iter().any(|l| l.observer.kind == ObserverKind::Worker && l.side == Side::Server) {
+            return self.of_worker(call).filter(|&p| p != child);
+        }
+        if call.legs.iter().any(|l| l.is_entry() || l.observer.kind == ObserverKind::Zone) {
+            return self.of_gateway(calls, child, rules);
         }
         if facts.is_outside_proxy(call) {
             return None;
@@ -186,16 +185,26 @@ impl Index {
             .copied()
             .filter(|&p| p != child)
             .filter_map(|p| Some((likeness(&calls[p], leg, slack_us)?, p)))
+            // A header is issued for one request: with it, a call that began after that had ended is not its work.
+            .filter(|((_, serving), _)| *serving || leg.header.is_none())
             .map(|((keys, serving), p)| {
                 let before = served.get(&(p, kind.clone())).copied().unwrap_or(0);
+                let other_resource = !same_resource(calls[p].path.as_deref(), call.path.as_deref());
                 // Of those that had ended, the last; of those that were being served, the one with fewest such children.
                 let recency = if serving { 0 } else { -calls[p].end().0 };
-                ((std::cmp::Reverse(keys), !serving, recency, before, calls[p].start, calls[p].id), p)
+                let rank = (std::cmp::Reverse(keys), !serving, other_resource, recency, before, calls[p].start);
+                ((rank, calls[p].id), p)
             })
             .min()?;
         *served.entry((best.1, kind)).or_default() += 1;
         Some(best.1)
     }
+}
+
+/// Applications hand on the id of what they were asked for: `/orders/120` asks for `/invoices/120`.
+fn same_resource(parent: Option<&str>, child: Option<&str>) -> bool {
+    let last = |path: Option<&str>| path.and_then(|p| p.rsplit('/').next()).map(str::to_owned).filter(|s| !s.is_empty());
+    last(parent).is_some() && last(parent) == last(child)
 }
 
 /// The caller's own record of a call inside the mesh.

@@ -3,7 +3,7 @@
 //! A leg says only what its line says. It is never completed from elsewhere, its clock is never corrected, and an identity in
 //! it is marked with how the observer knew it.
 
-use super::identity::{Identity, words};
+use super::identity::{Assurance, Identity, words};
 use super::ids::{LegId, LineHash, SpanId, TraceId};
 use super::time::Timestamp;
 use super::trace_context::TraceContext;
@@ -231,6 +231,25 @@ impl Leg {
             Side::Client => &self.peer,
             Side::Server => &self.local,
         }
+    }
+
+    /// A gateway's view of a request that comes from outside the mesh. A terminating gateway, which sees a caller's mesh
+    /// certificate, is the callee's side of a call inside the mesh.
+    pub fn is_entry(&self) -> bool {
+        self.side == Side::Server
+            && self.observer.kind == ObserverKind::Gateway
+            && self.peer.assurance != Assurance::Mtls
+    }
+
+    /// The callee's side of a call inside the mesh.
+    pub fn is_mesh_server(&self) -> bool {
+        let by_proxy = matches!(self.observer.kind, ObserverKind::Sidecar | ObserverKind::Gateway);
+        self.side == Side::Server && by_proxy && !self.is_entry()
+    }
+
+    /// The caller's side of a call inside the mesh, or out of it.
+    pub fn is_mesh_client(&self) -> bool {
+        self.side == Side::Client && matches!(self.observer.kind, ObserverKind::Sidecar | ObserverKind::Gateway)
     }
 
     /// Trace ids that this leg names: of `traceparent`, and of the signed header's own copy.

@@ -4,7 +4,7 @@
 use super::Scene;
 use crate::correlate::custody::valid_header;
 use crate::correlate::header::{self, Signature};
-use crate::model::{Assurance, Finding, FindingKind, IdentityKind, Leg, ObserverKind, Severity};
+use crate::model::{Assurance, Finding, FindingKind, IdentityKind, Leg, Severity};
 
 /// The signed header names another principal than the edge's record of the same request.
 pub fn identity_mismatch(scene: &Scene) -> Option<Finding> {
@@ -80,7 +80,7 @@ pub fn replayed_header(scene: &Scene) -> Option<Finding> {
         Some(span) if *span == header.span_id => None,
         Some(_) => Some(scene.seen(kind, severity, &[leg], sentence)),
         None if scene.custody.replayed_at_gateway.contains(&call.id) => Some(scene.seen(kind, severity, &[leg], sentence)),
-        None if leg.observer.kind == ObserverKind::Gateway => None,
+        None if leg.is_entry() => None,
         None => Some(scene.missing(kind, severity, call.caller.key(), &[leg], sentence)),
     }
 }

@@ -8,10 +8,6 @@ pub fn is_worker_event(leg: &Leg) -> bool {
     leg.observer.kind == ObserverKind::Worker && leg.side == Side::Server
 }
 
-fn at_gateway(leg: &Leg) -> bool {
-    leg.observer.kind == ObserverKind::Gateway && leg.side == Side::Server
-}
-
 fn from_edge(scene: &Scene) -> bool {
     scene.custody.from_edge.contains(&scene.call.id)
 }
@@ -23,7 +19,7 @@ pub fn bypass(scene: &Scene) -> Option<Finding> {
 }
 
 fn gateway_bypass(scene: &Scene) -> Option<Finding> {
-    let leg = scene.call.legs.iter().find(|l| at_gateway(l))?;
+    let leg = scene.call.legs.iter().find(|l| l.is_entry())?;
     let witnessed = scene.call.legs.iter().any(|l| l.observer.kind != ObserverKind::Gateway);
     if scene.rules.header_keys.is_empty() || !leg.header_logged || witnessed || from_edge(scene) {
         return None;
@@ -46,7 +42,7 @@ fn gateway_bypass(scene: &Scene) -> Option<Finding> {
 
 fn mesh_bypass(scene: &Scene) -> Option<Finding> {
     let call = scene.call;
-    let leg = call.legs.iter().find(|l| l.observer.kind == ObserverKind::Sidecar && l.side == Side::Server)?;
+    let leg = call.legs.iter().find(|l| l.is_mesh_server())?;
     let listed = |names: &[String], who: &Identity| {
         names.iter().any(|n| *n == who.name || who.spiffe_id.as_ref().is_some_and(|id| id.as_str() == n))
     };
@@ -66,7 +62,7 @@ fn mesh_bypass(scene: &Scene) -> Option<Finding> {
 
 /// Signed by the Worker, but the Worker's own record of it has not come.
 pub fn edge_unwitnessed(scene: &Scene) -> Option<Finding> {
-    let leg = scene.call.legs.iter().find(|l| at_gateway(l))?;
+    let leg = scene.call.legs.iter().find(|l| l.is_entry())?;
     let recorded = scene.call.legs.iter().any(|l| l.observer.kind == ObserverKind::Worker);
     if recorded || !from_edge(scene) {
         return None;

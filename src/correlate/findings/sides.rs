@@ -48,8 +48,7 @@ pub fn lost(scene: &Scene) -> Option<Finding> {
 /// Accepted by a proxy that knows its own certificate and saw none of the caller.
 pub fn unverified(scene: &Scene) -> Option<Finding> {
     let accepted = |l: &&Leg| {
-        l.side == Side::Server
-            && l.observer.kind == ObserverKind::Sidecar
+        l.is_mesh_server()
             && l.local.assurance == Assurance::Mtls
             && !l.peer.assurance.is_verified()
             && l.verdict.as_ref().is_none_or(|v| v.allowed)
