@@ -30,9 +30,14 @@ pub fn adopt<'a>(orphan: &Call, candidates: impl IntoIterator<Item = &'a Call>) 
     let mut serving: Vec<(&Call, &Leg)> = Vec::new();
     for call in candidates {
         let contains = |s: &&Leg| {
-            s.side == Side::Server && s.observer == leg.observer && s.start <= leg.start && s.end() >= leg.end()
+            s.side == Side::Server
+                && s.observer == leg.observer
+                && s.start <= leg.start
+                && s.end() >= leg.end()
         };
-        if let Some(server) = call.legs.iter().find(contains).filter(|_| call.id != orphan.id && !is_orphan(call)) {
+        if let Some(server) =
+            call.legs.iter().find(contains).filter(|_| call.id != orphan.id && !is_orphan(call))
+        {
             serving.push((call, server));
         }
     }

@@ -10,7 +10,11 @@ const EXACT_CELLS: usize = 250_000;
 
 /// Pairs `(index into clients, index into servers)`, both rising. `compatible` says which pairs are allowed at all. Both rows
 /// must be sorted by start.
-pub fn align(clients: &[&Leg], servers: &[&Leg], compatible: impl Fn(&Leg, &Leg) -> bool) -> Vec<(usize, usize)> {
+pub fn align(
+    clients: &[&Leg],
+    servers: &[&Leg],
+    compatible: impl Fn(&Leg, &Leg) -> bool,
+) -> Vec<(usize, usize)> {
     if clients.len() == 1 && servers.len() == 1 {
         return if compatible(clients[0], servers[0]) { vec![(0, 0)] } else { vec![] };
     }
@@ -70,7 +74,11 @@ fn trace_back(n: usize, m: usize, width: usize, best: &[(u32, i64)], takes: &[bo
     pairs
 }
 
-fn greedy(clients: &[&Leg], servers: &[&Leg], compatible: impl Fn(&Leg, &Leg) -> bool) -> Vec<(usize, usize)> {
+fn greedy(
+    clients: &[&Leg],
+    servers: &[&Leg],
+    compatible: impl Fn(&Leg, &Leg) -> bool,
+) -> Vec<(usize, usize)> {
     let mut pairs = Vec::new();
     let mut next = 0;
     for (i, client) in clients.iter().enumerate() {

@@ -4,9 +4,7 @@ use super::group::Group;
 use super::header::{self, Signature};
 use super::outcome::outcome;
 use super::rules::Rules;
-use crate::model::{
-    Assurance, Call, Identity, IdentityKind, Leg, Timestamp, TraceId,
-};
+use crate::model::{Assurance, Call, Identity, IdentityKind, Leg, Timestamp, TraceId};
 
 pub fn call(group: &Group, legs: &[Leg], rules: &Rules) -> Call {
     let first_client = group.clients.first().map(|&i| &legs[i]);
@@ -59,8 +57,7 @@ fn caller(group: &Group, legs: &[Leg], rules: &Rules) -> Identity {
     }
     let signed = group.servers.iter().any(|&i| {
         let leg = &legs[i];
-        leg.is_entry()
-            && leg.header.as_ref().is_some_and(|h| header::check(h, rules) == Signature::Valid)
+        leg.is_entry() && leg.header.as_ref().is_some_and(|h| header::check(h, rules) == Signature::Valid)
     });
     let own = group.own_client(legs).map(|leg| &leg.local);
     match (own, signed) {
@@ -88,7 +85,9 @@ fn callee(group: &Group, legs: &[Leg]) -> Identity {
     let own = group.servers.iter().map(|&i| &legs[i].local).min_by_key(|local| local.assurance);
     let seen = group.clients.iter().map(|&i| &legs[i].peer).min_by_key(|peer| peer.assurance);
     match (own, seen) {
-        (Some(own), Some(seen)) if seen.assurance.stronger_than(own.assurance) && own.agrees_with(seen) != Some(false) => {
+        (Some(own), Some(seen))
+            if seen.assurance.stronger_than(own.assurance) && own.agrees_with(seen) != Some(false) =>
+        {
             // A server leg in a format that prints no certificate, and a client that saw it: the same party, better known.
             Identity { kind: own.kind, ..seen.clone() }
         }

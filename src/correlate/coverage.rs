@@ -2,10 +2,10 @@
 //!
 //! Inbound: of the calls that others sent to it, how many it has logged. An attacker who goes round a proxy does not change
 //! that figure, so it is the one by which a missing leg is judged. Outbound: of the calls that others received with its
-//! certificate, how many it logged leaving.
+//! certificate over a connection that its proxy is known to hold, how many it logged leaving.
 
 use super::findings::EDGE_OBSERVER;
-use crate::model::{Assurance, Call, IdentityKind, Leg, ObserverKind, Side, Timestamp};
+use crate::model::{Assurance, Call, FindingKind, IdentityKind, Leg, ObserverKind, Side, Timestamp};
 use std::collections::BTreeMap;
 
 /// Counts of one identity in one hour: inbound expected and seen, outbound expected and seen.
@@ -26,7 +26,10 @@ pub fn count(coverage: &mut Coverage, call: &Call, sign: i64) {
     if let Some(client) = client.filter(|c| arrives_in_mesh(c)) {
         add(client.peer.key(), [1, i64::from(server.is_some()), 0, 0]);
     }
-    if let Some(server) = server.filter(|s| of_proxy(s) && s.peer.assurance == Assurance::Mtls) {
+    // Who went round its proxy says nothing about how completely that proxy reports.
+    let went_round = call.findings.iter().any(|f| f.kind == FindingKind::NoClientLeg);
+    let verified = |s: &&Leg| of_proxy(s) && s.peer.assurance == Assurance::Mtls && !went_round;
+    if let Some(server) = server.filter(verified) {
         add(server.peer.key(), [0, 0, 1, i64::from(client.is_some())]);
     }
     if server.is_some_and(Leg::is_entry) && tells_of_edge(call) {
@@ -48,5 +51,7 @@ fn arrives_in_mesh(leg: &Leg) -> bool {
 }
 
 fn tells_of_edge(call: &Call) -> bool {
-    call.legs.iter().any(|l| l.header.is_some() || matches!(l.observer.kind, ObserverKind::Worker | ObserverKind::Zone))
+    call.legs
+        .iter()
+        .any(|l| l.header.is_some() || matches!(l.observer.kind, ObserverKind::Worker | ObserverKind::Zone))
 }

@@ -23,10 +23,12 @@ pub struct Custody {
 
 /// Sets `principal` and `claimed` on every call.
 pub fn attribute(calls: &mut [Call], rules: &Rules) -> Custody {
-    let mut custody = Custody { replayed_at_gateway: replayed_at_gateway(calls, rules), ..Custody::default() };
+    let mut custody =
+        Custody { replayed_at_gateway: replayed_at_gateway(calls, rules), ..Custody::default() };
     let place: BTreeMap<CallId, usize> = calls.iter().enumerate().map(|(i, c)| (c.id, i)).collect();
     for child in parents_first(calls, &place) {
-        let parent = calls[child].parent_id.filter(|_| !calls[child].parent_inferred).and_then(|id| place.get(&id));
+        let parent =
+            calls[child].parent_id.filter(|_| !calls[child].parent_inferred).and_then(|id| place.get(&id));
         let parent = parent.map(|&p| calls[p].clone());
         attribute_one(&mut calls[child], parent.as_ref(), &mut custody, rules);
     }
@@ -59,7 +61,8 @@ fn attribute_one(call: &mut Call, parent: Option<&Call>, custody: &mut Custody, 
     let own = call.legs.iter().find_map(|l| l.edge_principal.clone());
     let inherited = parent.and_then(|p| inherit(call, p));
 
-    let signed_entry = !from_edge && enters_signed(call, parent) && !custody.replayed_at_gateway.contains(&call.id);
+    let signed_entry =
+        !from_edge && enters_signed(call, parent) && !custody.replayed_at_gateway.contains(&call.id);
     let principal = match (inherited, own) {
         (Some(inherited), _) => Some(inherited),
         (None, Some(principal)) => {
@@ -117,7 +120,8 @@ fn edge_to_edge(call: &Call) -> bool {
 /// Whether the parent was still being served when the call left; `None` where no single clock saw both.
 fn serving(parent: &Call, call: &Call) -> Option<bool> {
     let left = call.legs.iter().find(|l| l.side == Side::Client && l.observer.kind != ObserverKind::Zone)?;
-    let mut same_clock = parent.legs.iter().filter(|s| s.side == Side::Server && s.observer == left.observer).peekable();
+    let mut same_clock =
+        parent.legs.iter().filter(|s| s.side == Side::Server && s.observer == left.observer).peekable();
     same_clock.peek()?;
     Some(same_clock.any(|s| s.start <= left.start && left.start <= s.end()))
 }

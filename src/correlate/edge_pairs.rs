@@ -98,13 +98,17 @@ fn bound_workers(legs: &[Leg], sorted: &Sorted) -> BTreeMap<usize, usize> {
 }
 
 fn subrequests(legs: &[Leg], sorted: &Sorted, slack_us: i64) -> Vec<Group> {
-    let bound: BTreeMap<usize, usize> = bound_workers(legs, sorted).into_iter().map(|(s, c)| (c, s)).collect();
-    let clients: Vec<usize> = sorted.worker_clients.iter().copied().filter(|c| !bound.contains_key(c)).collect();
+    let bound: BTreeMap<usize, usize> =
+        bound_workers(legs, sorted).into_iter().map(|(s, c)| (c, s)).collect();
+    let clients: Vec<usize> =
+        sorted.worker_clients.iter().copied().filter(|c| !bound.contains_key(c)).collect();
     let mut to_gateway = best_pairs(legs, &clients, &sorted.gateway_servers, slack_us);
     by_circumstance(legs, &clients, &sorted.gateway_servers, slack_us, &mut to_gateway);
 
-    let mut witness_of_client = one_to_one(zone_edges(legs, &sorted.zone_subrequests, &sorted.worker_clients));
-    let mut witness_of_gateway = one_to_one(zone_edges(legs, &sorted.zone_subrequests, &sorted.gateway_servers));
+    let mut witness_of_client =
+        one_to_one(zone_edges(legs, &sorted.zone_subrequests, &sorted.worker_clients));
+    let mut witness_of_gateway =
+        one_to_one(zone_edges(legs, &sorted.zone_subrequests, &sorted.gateway_servers));
     let mut groups = Vec::new();
     let mut seen = BTreeSet::new();
     for &client in &sorted.worker_clients {
@@ -124,11 +128,18 @@ fn subrequests(legs: &[Leg], sorted: &Sorted, slack_us: i64) -> Vec<Group> {
             None => Group::single(gateway, legs),
         });
     }
-    groups.extend(sorted.zone_subrequests.iter().filter(|z| !seen.contains(z)).map(|&z| Group::single(z, legs)));
+    groups.extend(
+        sorted.zone_subrequests.iter().filter(|z| !seen.contains(z)).map(|&z| Group::single(z, legs)),
+    );
     groups
 }
 
-fn subrequest(legs: &[Leg], client: usize, zone: Option<usize>, server: Option<(usize, Basis, u32)>) -> Group {
+fn subrequest(
+    legs: &[Leg],
+    client: usize,
+    zone: Option<usize>,
+    server: Option<(usize, Basis, u32)>,
+) -> Group {
     let clients: Vec<usize> = std::iter::once(client).chain(zone).collect();
     match server {
         Some((server, basis, ppm)) => Group::joined(clients, vec![server], basis, ppm, 1),
@@ -180,7 +191,12 @@ fn edges(legs: &[Leg], clients: &[usize], servers: &[usize]) -> Vec<Edge> {
             keys_sent(&legs[client]).iter().filter_map(|k| by_key.get(k)).flatten().copied().collect();
         for server in near.into_iter().filter(|&s| !contradicts(&legs[client], &legs[s])) {
             let strain = super::align::strain_us(&legs[client], &legs[server]);
-            edges.insert((std::cmp::Reverse(shared_keys(&legs[client], &legs[server])), strain, client, server));
+            edges.insert((
+                std::cmp::Reverse(shared_keys(&legs[client], &legs[server])),
+                strain,
+                client,
+                server,
+            ));
         }
     }
     edges.into_iter().collect()
@@ -204,7 +220,12 @@ fn keys_received(leg: &Leg) -> Vec<String> {
 }
 
 /// Client → (server, basis, confidence): strongest pairs first, each leg once. `keyed` where neither had another to choose.
-fn best_pairs(legs: &[Leg], clients: &[usize], servers: &[usize], slack_us: i64) -> BTreeMap<usize, (usize, Basis, u32)> {
+fn best_pairs(
+    legs: &[Leg],
+    clients: &[usize],
+    servers: &[usize],
+    slack_us: i64,
+) -> BTreeMap<usize, (usize, Basis, u32)> {
     let edges: Vec<Edge> = edges(legs, clients, servers)
         .into_iter()
         .filter(|&(_, _, c, s)| super::compat::overlap(&legs[c], &legs[s], slack_us.saturating_mul(4)))

@@ -25,7 +25,13 @@ impl Group {
         Group { clients, servers, basis: Basis::Single, confidence_ppm: CERTAIN_PPM, ambiguous: 1 }
     }
 
-    pub fn joined(clients: Vec<usize>, servers: Vec<usize>, basis: Basis, confidence_ppm: u32, ambiguous: u32) -> Self {
+    pub fn joined(
+        clients: Vec<usize>,
+        servers: Vec<usize>,
+        basis: Basis,
+        confidence_ppm: u32,
+        ambiguous: u32,
+    ) -> Self {
         let confidence_ppm = if basis == Basis::Inferred { confidence_ppm } else { CERTAIN_PPM };
         Group { clients, servers, basis, confidence_ppm, ambiguous }
     }

@@ -28,9 +28,8 @@ pub fn check(header: &SignedPrincipal, rules: &Rules) -> Signature {
         let forged = !rules.header_keys.is_empty() && header.key_id.is_some();
         return if forged { Signature::Invalid } else { Signature::Unchecked };
     }
-    let audience_ok = header.version == "v1"
-        || rules.header_audience.is_none()
-        || rules.header_audience == header.audience;
+    let audience_ok =
+        header.version == "v1" || rules.header_audience.is_none() || rules.header_audience == header.audience;
     if audience_ok && candidates.iter().any(|key| verifies(key, header)) {
         Signature::Valid
     } else {
@@ -58,7 +57,9 @@ fn verifies(key: &HeaderKey, header: &SignedPrincipal) -> bool {
             let key = ed25519_dalek::VerifyingKey::from_bytes(public);
             let signature = URL_SAFE_NO_PAD.decode(&header.signature);
             match (key, signature.ok().and_then(|s| ed25519_dalek::Signature::from_slice(&s).ok())) {
-                (Ok(key), Some(signature)) => key.verify_strict(header.signed_text.as_bytes(), &signature).is_ok(),
+                (Ok(key), Some(signature)) => {
+                    key.verify_strict(header.signed_text.as_bytes(), &signature).is_ok()
+                }
                 _ => false,
             }
         }

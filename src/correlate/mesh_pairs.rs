@@ -119,7 +119,8 @@ impl<'a> Join<'a> {
     }
 
     fn in_order(&mut self, clients: &[usize], servers: &[usize]) {
-        let clients: Vec<usize> = clients.iter().copied().filter(|c| !self.taken_by.contains_key(c)).collect();
+        let clients: Vec<usize> =
+            clients.iter().copied().filter(|c| !self.taken_by.contains_key(c)).collect();
         let row = |places: &[usize]| places.iter().map(|&i| &self.legs[i]).collect::<Vec<_>>();
         let pairs = align(&row(&clients), &row(servers), |c, s| {
             c.peer.kind != IdentityKind::External && contradiction(c, s, self.slack_us).is_none()
@@ -205,7 +206,8 @@ impl<'a> Join<'a> {
         if self.by_hop.contains(&client) && servers.iter().all(|&s| leg.hop == self.legs[s].hop) {
             return if certificates { Basis::Proven } else { Basis::Keyed };
         }
-        let one_socket = servers.len() == 1 && leg.socket.is_some() && leg.socket == self.legs[servers[0]].socket;
+        let one_socket =
+            servers.len() == 1 && leg.socket.is_some() && leg.socket == self.legs[servers[0]].socket;
         let sequential = matches!(leg.protocol, Protocol::Http1 | Protocol::Tcp);
         if one_socket && sequential && rivals.none_on_socket(client, servers) {
             return if certificates { Basis::Proven } else { Basis::Keyed };
@@ -277,7 +279,8 @@ fn interchangeable(legs: &[Leg], clients: &[usize]) -> BTreeMap<usize, u32> {
     for &client in clients.iter().filter(|&&c| legs[c].protocol == Protocol::Http2 && legs[c].hop.is_none()) {
         let leg = &legs[client];
         let trace = leg.trace.map(|t| t.trace_id);
-        let key = (&leg.socket, leg.request_key(), trace, &leg.method, &leg.path, &leg.authority, leg.peer.key());
+        let key =
+            (&leg.socket, leg.request_key(), trace, &leg.method, &leg.path, &leg.authority, leg.peer.key());
         alike.entry(key).or_default().push(client);
     }
     let mut sizes = BTreeMap::new();

@@ -41,7 +41,8 @@ pub fn outcome(group: &Group, legs: &[Leg]) -> Outcome {
     let client = group.own_client(legs);
     let first_server = group.servers.first().map(|&i| &legs[i]);
     let last_server = group.servers.last().map(|&i| &legs[i]);
-    let told = client.or(last_server).or(group.clients.first().map(|&i| &legs[i])).expect("a group has a leg");
+    let told =
+        client.or(last_server).or(group.clients.first().map(|&i| &legs[i])).expect("a group has a leg");
     let attempts = client.map_or(group.servers.len() as u32, |c| c.attempts.max(group.servers.len() as u32));
     let (stopped_at, stopped_why) = match stopped(client, first_server, last_server) {
         Some((stage, why)) => (Some(stage), Some(why)),
@@ -97,7 +98,8 @@ fn stopped_at_worker(server: &Leg) -> Option<(Stage, String)> {
 }
 
 fn stopped_at_server(server: &Leg, client: Option<&Leg>) -> Option<(Stage, String)> {
-    let sidecar = if server.observer.kind == ObserverKind::Gateway { Stage::Gateway } else { Stage::ServerSidecar };
+    let sidecar =
+        if server.observer.kind == ObserverKind::Gateway { Stage::Gateway } else { Stage::ServerSidecar };
     if server.verdict.as_ref().is_some_and(|v| !v.allowed) {
         return Some((sidecar, format!("denied by {} (intention)", server.observer.name)));
     }
@@ -114,11 +116,17 @@ fn stopped_at_server(server: &Leg, client: Option<&Leg>) -> Option<(Stage, Strin
     ];
     // A websocket that ends is no failure, however its end is flagged.
     let upgraded = server.status == Some(101);
-    if let Some((_, stage, why)) = told.into_iter().find(|(flag, ..)| server.flags.has(flag)).filter(|_| !upgraded) {
+    if let Some((_, stage, why)) =
+        told.into_iter().find(|(flag, ..)| server.flags.has(flag)).filter(|_| !upgraded)
+    {
         return Some((stage, why));
     }
     if server.flags.has("DC") && !upgraded {
-        let why = if timed_out { "the application did not answer in time" } else { "the caller went away before the answer" };
+        let why = if timed_out {
+            "the application did not answer in time"
+        } else {
+            "the caller went away before the answer"
+        };
         return Some((Stage::Application, why.to_owned()));
     }
     None
@@ -132,7 +140,10 @@ fn stopped_at_client(client: &Leg, server: Option<&Leg>) -> Option<(Stage, Strin
     };
     let failure = client.transport_failure.as_deref().map(|f| f.replace('_', " "));
     if matches!(client.observer.kind, ObserverKind::Worker) && client.status.is_none() {
-        return Some((stage, format!("the subrequest failed: {}", failure.unwrap_or_else(|| "no reason given".to_owned()))));
+        return Some((
+            stage,
+            format!("the subrequest failed: {}", failure.unwrap_or_else(|| "no reason given".to_owned())),
+        ));
     }
     let because = |text: &str| match &failure {
         Some(f) => format!("{text}: {f}"),
@@ -149,7 +160,9 @@ fn stopped_at_client(client: &Leg, server: Option<&Leg>) -> Option<(Stage, Strin
         ("UT", because("no answer in time")),
         ("RL", because("rate limited")),
     ];
-    let found = told.into_iter().find(|(flag, _)| client.flags.has(flag));
+    // Where the callee's side has a record, the call did get there: only the caller's patience can have cut it short.
+    let counts = |flag: &str| server.is_none() || flag == "UT";
+    let found = told.into_iter().find(|(flag, _)| client.flags.has(flag) && counts(flag));
     if let Some((flag, why)) = found {
         let beyond = flag == "UT" && (server.is_some() || client.socket.is_some());
         return Some((if beyond { Stage::Application } else { stage }, why));

@@ -9,7 +9,9 @@ use super::facts::{Facts, connection_of};
 use super::{Rules, assemble, keys};
 use crate::decode::{DecodedDelivery, decode_delivery};
 use crate::model::{Call, CallId, Leg, Timestamp};
-use crate::store::{Change, Connection, CoverageDelta, IndexedCall, Position, Store, StoreError, StoredDelivery, StoredReject};
+use crate::store::{
+    Change, Connection, CoverageDelta, IndexedCall, Position, Store, StoreError, StoredDelivery, StoredReject,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -32,7 +34,12 @@ pub async fn catch_up(store: &Store, rules: &Rules) -> Result<(), StoreError> {
 
 /// Runs until `stop` says so: derives whenever `committed` moves on; retries when the database is not available; starts again
 /// when fenced.
-pub async fn run(store: Store, rules: Rules, mut committed: watch::Receiver<u64>, stop: impl Future<Output = ()>) {
+pub async fn run(
+    store: Store,
+    rules: Rules,
+    mut committed: watch::Receiver<u64>,
+    stop: impl Future<Output = ()>,
+) {
     tokio::pin!(stop);
     let mut position: Option<Position> = None;
     loop {
@@ -82,11 +89,17 @@ async fn advance(store: &Store, rules: &Rules, position: &mut Option<Position>) 
 }
 
 /// Derives the next deliveries, of those received up to `until`; `None` when there are none.
-pub async fn step(store: &Store, rules: &Rules, at: Position, until: Timestamp) -> Result<Option<Position>, StoreError> {
+pub async fn step(
+    store: &Store,
+    rules: &Rules,
+    at: Position,
+    until: Timestamp,
+) -> Result<Option<Position>, StoreError> {
     let deliveries = store.deliveries_after(at.number, LINES_PER_STEP).await?;
     let Some(last) = deliveries.last().map(|d| d.number) else { return Ok(None) };
     let decoded = tokio::task::spawn_blocking(move || decode_all(deliveries, until)).await;
-    let Decoded { legs, rejects } = decoded.map_err(|e| StoreError::Other(format!("decoding ended early: {e}")))?;
+    let Decoded { legs, rejects } =
+        decoded.map_err(|e| StoreError::Other(format!("decoding ended early: {e}")))?;
 
     let connections = connections(&legs);
     let closure = Closure::around(store, legs, pairing_slack_us(rules)).await?;
@@ -109,7 +122,9 @@ struct Decoded {
 
 fn decode_all(deliveries: Vec<StoredDelivery>, until: Timestamp) -> Decoded {
     let mut all = Decoded { legs: Vec::new(), rejects: Vec::new() };
-    for StoredDelivery { number, delivery } in deliveries.into_iter().filter(|d| d.delivery.received_at <= until) {
+    for StoredDelivery { number, delivery } in
+        deliveries.into_iter().filter(|d| d.delivery.received_at <= until)
+    {
         let DecodedDelivery { legs, rejects } = decode_delivery(&delivery, number);
         all.legs.extend(legs);
         all.rejects.extend(rejects.into_iter().map(|(line, reject)| StoredReject {
@@ -151,11 +166,19 @@ async fn gather_facts(store: &Store, closure: &Closure) -> Result<Facts, StoreEr
 
 /// Gives orphans their inferred parents: those among `calls`, and stored ones that these calls could have caused. Returns the
 /// stored ones whose parent changed.
-async fn infer_parents(store: &Store, closure: &Closure, calls: &mut [Call]) -> Result<Vec<(Call, Call)>, StoreError> {
+async fn infer_parents(
+    store: &Store,
+    closure: &Closure,
+    calls: &mut [Call],
+) -> Result<Vec<(Call, Call)>, StoreError> {
     let own: BTreeSet<CallId> = calls.iter().map(|c| c.id).chain(closure.replaced.keys().copied()).collect();
     let mut orphans = stored_orphans(store, closure, calls, &own).await?;
     let mut serving = Serving::default();
-    let windows = calls.iter().filter(|c| is_orphan(c)).chain(orphans.values()).filter_map(|o| Some((o.caller.key(), search_window(o)?)));
+    let windows = calls
+        .iter()
+        .filter(|c| is_orphan(c))
+        .chain(orphans.values())
+        .filter_map(|o| Some((o.caller.key(), search_window(o)?)));
     serving.load(store, windows, calls, &own).await?;
 
     let adopted: Vec<Option<CallId>> = calls.iter().map(|c| serving.parent_of(c)).collect();
@@ -167,7 +190,10 @@ async fn infer_parents(store: &Store, closure: &Closure, calls: &mut [Call]) -> 
     for orphan in std::mem::take(&mut orphans).into_values() {
         let parent = serving.parent_of(&orphan);
         if parent != orphan.parent_id {
-            changed.push((Call { parent_inferred: parent.is_some(), parent_id: parent, ..orphan.clone() }, orphan));
+            changed.push((
+                Call { parent_inferred: parent.is_some(), parent_id: parent, ..orphan.clone() },
+                orphan,
+            ));
         }
     }
     Ok(changed)

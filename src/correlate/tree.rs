@@ -4,11 +4,11 @@
 //! proxy has logged; then the call that the caller's own proxy was serving at that moment, by request id, signed header or
 //! trace. Parent and child are then seen by one proxy and one clock. Without any: a root.
 
-use super::facts::Facts;
+use super::facts::{Facts, lone_mesh_server};
 use super::header::{self, Signature};
 use super::rules::Rules;
 use crate::model::{Call, Leg, LegId, ObserverKind, Side, SpanId, Timestamp, TraceId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Sets `parent_id` and completes `trace_id` from the parent where a call has none of its own.
 pub fn grow(calls: &mut [Call], facts: &Facts, rules: &Rules) {
@@ -60,10 +60,12 @@ struct Index {
     /// Span of a Worker's subrequest → the call that it made.
     subrequest_by_span: BTreeMap<SpanId, usize>,
     by_hop: BTreeMap<String, Vec<usize>>,
-    /// Observer name → calls that it served.
-    by_observer: BTreeMap<String, Vec<usize>>,
-    /// Callee's identity key → calls that it received.
-    by_callee: BTreeMap<String, Vec<usize>>,
+    /// Observer name and a key of the call → calls that it served.
+    by_observer: BTreeMap<(String, Key), Vec<usize>>,
+    /// Callee's identity key and a key of the call → calls that it received.
+    by_callee: BTreeMap<(String, Key), Vec<usize>>,
+    /// What each call can be recognised by.
+    keys: Vec<BTreeSet<Key>>,
 }
 
 impl Index {
@@ -77,15 +79,35 @@ impl Index {
             by_hop: BTreeMap::new(),
             by_observer: BTreeMap::new(),
             by_callee: BTreeMap::new(),
+            keys: calls.iter().map(|call| call.legs.iter().flat_map(Key::of).collect()).collect(),
         };
         for (i, call) in calls.iter().enumerate() {
             for leg in &call.legs {
                 index.by_leg.insert(leg.id, i);
                 index.add(i, leg);
             }
-            index.by_callee.entry(call.callee.key()).or_default().push(i);
+            index.add_served(i, call);
         }
         index
+    }
+
+    fn add_served(&mut self, i: usize, call: &Call) {
+        let observers: BTreeSet<&str> =
+            call.legs.iter().filter(|l| l.is_mesh_server()).map(|l| l.observer.name.as_str()).collect();
+        for key in &self.keys[i] {
+            self.by_callee.entry((call.callee.key(), key.clone())).or_default().push(i);
+            for observer in &observers {
+                self.by_observer.entry(((*observer).to_owned(), key.clone())).or_default().push(i);
+            }
+        }
+    }
+
+    /// Calls under `name` that share a key with `child`, each once.
+    fn near(&self, index: &BTreeMap<(String, Key), Vec<usize>>, name: &str, child: usize) -> Vec<usize> {
+        let keys = self.keys[child].iter();
+        let found: BTreeSet<usize> =
+            keys.filter_map(|key| index.get(&(name.to_owned(), key.clone()))).flatten().copied().collect();
+        found.into_iter().collect()
     }
 
     fn add(&mut self, i: usize, leg: &Leg) {
@@ -108,10 +130,6 @@ impl Index {
                 }
             }
             _ if leg.is_mesh_server() => {
-                let served = self.by_observer.entry(leg.observer.name.clone()).or_default();
-                if served.last() != Some(&i) {
-                    served.push(i);
-                }
                 if let Some(hop) = &leg.hop {
                     self.by_hop.entry(hop.clone()).or_default().push(i);
                 }
@@ -120,7 +138,14 @@ impl Index {
         }
     }
 
-    fn parent(&self, calls: &[Call], child: usize, facts: &Facts, rules: &Rules, served: &mut Served) -> Option<usize> {
+    fn parent(
+        &self,
+        calls: &[Call],
+        child: usize,
+        facts: &Facts,
+        rules: &Rules,
+        served: &mut Served,
+    ) -> Option<usize> {
         let call = &calls[child];
         let told = call.legs.iter().find_map(|l| l.made_by).and_then(|id| self.by_leg.get(&id)).copied();
         if told.is_some() {
@@ -135,7 +160,19 @@ impl Index {
         if facts.is_outside_proxy(call) {
             return None;
         }
-        self.by_parent_hop(calls, child).or_else(|| self.by_service(calls, child, rules, served))
+        self.by_parent_hop(calls, child)
+            .or_else(|| self.by_service(calls, child, rules, served))
+            .or_else(|| self.by_subrequest(calls, child, rules))
+    }
+
+    /// The gateway's line is missing: its connection is known, and the Worker's record of the subrequest has no other end.
+    fn by_subrequest(&self, calls: &[Call], child: usize, rules: &Rules) -> Option<usize> {
+        let leg = lone_mesh_server(&calls[child])?;
+        let spans = [leg.header.as_ref().map(|h| h.span_id), leg.trace.map(|t| t.parent_id)];
+        let sent =
+            spans.into_iter().flatten().find_map(|span| self.subrequest_by_span.get(&span).copied())?;
+        let unseen = calls[sent].legs.iter().all(|l| l.side == Side::Client);
+        (unseen && covers(&calls[sent], leg.start, rules.skew_bound_us)).then_some(sent)
     }
 
     /// A Worker called by RPC names its caller's own span.
@@ -149,7 +186,8 @@ impl Index {
     /// unless the Worker's record says that the header was made for another request.
     fn of_gateway(&self, calls: &[Call], child: usize, rules: &Rules) -> Option<usize> {
         let call = &calls[child];
-        let by_ray = call.legs.iter().find_map(|l| l.parent_ray.as_ref()).and_then(|ray| self.worker_by_ray.get(ray));
+        let by_ray =
+            call.legs.iter().find_map(|l| l.parent_ray.as_ref()).and_then(|ray| self.worker_by_ray.get(ray));
         if let Some(&parent) = by_ray {
             return Some(parent);
         }
@@ -160,7 +198,9 @@ impl Index {
             return None;
         }
         let serving = self.workers_by_trace.get(&header.trace_id)?.iter().copied();
-        serving.filter(|&p| p != child && covers(&calls[p], leg.start, rules.skew_bound_us)).min_by_key(|&p| calls[p].start)
+        serving
+            .filter(|&p| p != child && covers(&calls[p], leg.start, rules.skew_bound_us))
+            .min_by_key(|&p| calls[p].start)
     }
 
     /// The application's claim of the hop that it was serving, believed only if the same proxy logged that hop.
@@ -168,31 +208,69 @@ impl Index {
         let leg = client_side(&calls[child])?;
         let served = self.by_hop.get(leg.parent_hop.as_ref()?)?;
         served.iter().copied().find(|&p| {
-            p != child && calls[p].legs.iter().any(|s| same_proxy(s, leg) && s.hop == leg.parent_hop && s.start <= leg.start)
+            p != child
+                && calls[p]
+                    .legs
+                    .iter()
+                    .any(|s| same_proxy(s, leg) && s.hop == leg.parent_hop && s.start <= leg.start)
         })
     }
 
     /// The call that the caller's own proxy was serving when this one left.
     fn by_service(&self, calls: &[Call], child: usize, rules: &Rules, served: &mut Served) -> Option<usize> {
         let call = &calls[child];
-        let (leg, slack_us, near) = match client_side(call) {
-            Some(leg) => (leg, 0, self.by_observer.get(&leg.observer.name)),
-            None => (call.legs.first()?, rules.skew_bound_us, self.by_callee.get(&call.caller.key())),
+        let mut sent_to_caller = self.near(&self.by_callee, &call.caller.key(), child);
+        let Some(leg) = client_side(call) else {
+            return self.best_parent(
+                calls,
+                child,
+                call.legs.first()?,
+                rules.skew_bound_us,
+                &sent_to_caller,
+                served,
+            );
         };
+        let served_by_proxy = self.near(&self.by_observer, &leg.observer.name, child);
+        self.best_parent(calls, child, leg, 0, &served_by_proxy, served).or_else(|| {
+            // The line of the caller's proxy is missing, but whoever called it saw the request leave for it.
+            sent_to_caller.retain(|&p| !calls[p].legs.iter().any(Leg::is_mesh_server));
+            let unseen = sent_to_caller;
+            self.best_parent(calls, child, leg, rules.skew_bound_us, &unseen, served)
+        })
+    }
+
+    /// Strength of the strongest key that two calls share.
+    fn shared_key(&self, parent: usize, child: usize) -> Option<u32> {
+        self.keys[child].intersection(&self.keys[parent]).map(Key::strength).max()
+    }
+
+    /// Of the calls in `near`, the one whose work the leg of `child` most likely is.
+    fn best_parent(
+        &self,
+        calls: &[Call],
+        child: usize,
+        leg: &Leg,
+        slack_us: i64,
+        near: &[usize],
+        served: &mut Served,
+    ) -> Option<usize> {
+        let call = &calls[child];
         let kind = format!("{:?} {:?} {}", call.method, call.path, call.callee.key());
-        let best = near?
+        let best = near
             .iter()
             .copied()
             .filter(|&p| p != child)
-            .filter_map(|p| Some((likeness(&calls[p], leg, slack_us)?, p)))
-            // A header is issued for one request: with it, a call that began after that had ended is not its work.
-            .filter(|((_, serving), _)| *serving || leg.header.is_none())
+            .filter_map(|p| Some(((self.shared_key(p, child)?, serving(&calls[p], leg, slack_us)?), p)))
+            // A header is issued for one request: with it, a call that began after that had ended is not its work. Where the
+            // format does not print it, nobody can say that there was none.
+            .filter(|((_, serving), _)| *serving || carries_no_header(call))
             .map(|((keys, serving), p)| {
                 let before = served.get(&(p, kind.clone())).copied().unwrap_or(0);
                 let other_resource = !same_resource(calls[p].path.as_deref(), call.path.as_deref());
                 // Of those that had ended, the last; of those that were being served, the one with fewest such children.
                 let recency = if serving { 0 } else { -calls[p].end().0 };
-                let rank = (std::cmp::Reverse(keys), !serving, other_resource, recency, before, calls[p].start);
+                let rank =
+                    (std::cmp::Reverse(keys), !serving, other_resource, recency, before, calls[p].start);
                 ((rank, calls[p].id), p)
             })
             .min()?;
@@ -203,7 +281,9 @@ impl Index {
 
 /// Applications hand on the id of what they were asked for: `/orders/120` asks for `/invoices/120`.
 fn same_resource(parent: Option<&str>, child: Option<&str>) -> bool {
-    let last = |path: Option<&str>| path.and_then(|p| p.rsplit('/').next()).map(str::to_owned).filter(|s| !s.is_empty());
+    let last = |path: Option<&str>| {
+        path.and_then(|p| p.rsplit('/').next()).map(str::to_owned).filter(|s| !s.is_empty())
+    };
     last(parent).is_some() && last(parent) == last(child)
 }
 
@@ -216,30 +296,48 @@ fn same_proxy(a: &Leg, b: &Leg) -> bool {
     a.observer == b.observer
 }
 
-/// How a possible parent resembles the leg that left: `(strength of the shared key, still being served)`. `None`: not at all,
-/// or it began later.
-fn likeness(parent: &Call, leg: &Leg, slack_us: i64) -> Option<(u32, bool)> {
+/// Whether a possible parent was still being served when the leg left; `None` when it began later.
+fn serving(parent: &Call, leg: &Leg, slack_us: i64) -> Option<bool> {
+    // What the callee's proxy says of when it served; the caller's view only where that is missing.
+    let served = parent.legs.iter().any(|s| s.side == Side::Server);
     parent
         .legs
         .iter()
-        .filter(|s| s.side == Side::Server && s.start <= leg.start.plus_us(slack_us))
-        .filter_map(|s| {
-            let serving = s.end().plus_us(slack_us) >= leg.start;
-            Some((shared_key(s, leg)?, serving))
-        })
+        .filter(|s| !served || s.side == Side::Server)
+        .filter(|s| s.start <= leg.start.plus_us(slack_us))
+        .map(|s| s.end().plus_us(slack_us) >= leg.start)
         .max()
 }
 
-fn shared_key(parent: &Leg, leg: &Leg) -> Option<u32> {
-    let header = |l: &Leg| l.header.as_ref().map(|h| (h.trace_id, h.span_id));
-    let same_request = leg.request_id.is_some() && parent.request_key() == leg.request_key();
-    let same_header = leg.header.is_some() && header(parent) == header(leg);
-    let same_trace = leg.trace_ids().any(|t| parent.trace_ids().any(|p| p == t));
-    match (same_request, same_header, same_trace) {
-        (true, ..) => Some(3),
-        (_, true, _) => Some(2),
-        (.., true) => Some(1),
-        _ => None,
+/// Whether both sides' formats would show a calltrail header and neither does.
+fn carries_no_header(call: &Call) -> bool {
+    let logged = call.legs.iter().any(|l| l.header_logged);
+    logged && call.legs.iter().all(|l| l.header.is_none() && l.malformed_header.is_none())
+}
+
+/// What two calls of one request share. What one side's format hides, or what was lost on the way to us, the other side of
+/// the call may still tell: the keys of a call are those of all its legs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Trace(TraceId),
+    Header(TraceId, SpanId),
+    Request(String),
+}
+
+impl Key {
+    fn of(leg: &Leg) -> Vec<Key> {
+        let mut keys: Vec<Key> = leg.trace_ids().map(Key::Trace).collect();
+        keys.extend(leg.header.as_ref().map(|h| Key::Header(h.trace_id, h.span_id)));
+        keys.extend(leg.request_key().map(Key::Request));
+        keys
+    }
+
+    fn strength(&self) -> u32 {
+        match self {
+            Key::Trace(_) => 1,
+            Key::Header(..) => 2,
+            Key::Request(_) => 3,
+        }
     }
 }
 

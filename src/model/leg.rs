@@ -249,7 +249,8 @@ impl Leg {
 
     /// The caller's side of a call inside the mesh, or out of it.
     pub fn is_mesh_client(&self) -> bool {
-        self.side == Side::Client && matches!(self.observer.kind, ObserverKind::Sidecar | ObserverKind::Gateway)
+        self.side == Side::Client
+            && matches!(self.observer.kind, ObserverKind::Sidecar | ObserverKind::Gateway)
     }
 
     /// Trace ids that this leg names: of `traceparent`, and of the signed header's own copy.

@@ -52,11 +52,18 @@ pub fn forged_header(scene: &Scene) -> Option<Finding> {
         return None;
     }
     let claim = match &leg.header {
-        Some(h) => format!("names {} {} and carries a signature that the edge did not make", h.principal_kind, h.subject),
+        Some(h) => format!(
+            "names {} {} and carries a signature that the edge did not make",
+            h.principal_kind, h.subject
+        ),
         None => "does not follow the grammar that the edge writes".to_owned(),
     };
-    let sentence =
-        format!("The calltrail header of {} from {} to {} {claim}.", scene.what(), scene.call.caller.name, scene.call.callee.name);
+    let sentence = format!(
+        "The calltrail header of {} from {} to {} {claim}.",
+        scene.what(),
+        scene.call.caller.name,
+        scene.call.callee.name
+    );
     Some(scene.seen(FindingKind::ForgedHeader, Severity::High, &[leg], sentence))
 }
 
@@ -79,7 +86,9 @@ pub fn replayed_header(scene: &Scene) -> Option<Finding> {
     match scene.custody.edge_span.get(&call.id) {
         Some(span) if *span == header.span_id => None,
         Some(_) => Some(scene.seen(kind, severity, &[leg], sentence)),
-        None if scene.custody.replayed_at_gateway.contains(&call.id) => Some(scene.seen(kind, severity, &[leg], sentence)),
+        None if scene.custody.replayed_at_gateway.contains(&call.id) => {
+            Some(scene.seen(kind, severity, &[leg], sentence))
+        }
         None if leg.is_entry() => None,
         None => Some(scene.missing(kind, severity, call.caller.key(), &[leg], sentence)),
     }
@@ -87,7 +96,8 @@ pub fn replayed_header(scene: &Scene) -> Option<Finding> {
 
 /// The same header came in with the call that caused this one: the finding stands there.
 fn carried_by_parent(scene: &Scene) -> bool {
-    let text = |l: &Leg| l.header.as_ref().map(|h| h.signed_text.clone()).or_else(|| l.malformed_header.clone());
+    let text =
+        |l: &Leg| l.header.as_ref().map(|h| h.signed_text.clone()).or_else(|| l.malformed_header.clone());
     let own = scene.call.legs.iter().find_map(text);
     scene.parent.is_some_and(|p| own.is_some() && p.legs.iter().any(|l| text(l) == own))
 }

@@ -21,7 +21,9 @@ pub fn bypass(scene: &Scene) -> Option<Finding> {
 fn gateway_bypass(scene: &Scene) -> Option<Finding> {
     let leg = scene.call.legs.iter().find(|l| l.is_entry())?;
     let witnessed = scene.call.legs.iter().any(|l| l.observer.kind != ObserverKind::Gateway);
-    if scene.rules.header_keys.is_empty() || !leg.header_logged || witnessed || from_edge(scene) {
+    // A gateway gives every request an id: a line without one has lost its headers on the way to us, the signature among them.
+    let whole = leg.header_logged && leg.request_id.is_some();
+    if scene.rules.header_keys.is_empty() || !whole || witnessed || from_edge(scene) {
         return None;
     }
     let signature = leg.header.as_ref().map(|h| header::check(h, scene.rules));
@@ -78,7 +80,8 @@ pub fn edge_unwitnessed(scene: &Scene) -> Option<Finding> {
 
 /// The Worker denied the request and made a subrequest for it that the mesh carried all the same.
 pub fn decision_conflict(scene: &Scene) -> Option<Finding> {
-    let client = scene.call.legs.iter().find(|l| l.observer.kind == ObserverKind::Worker && l.side == Side::Client)?;
+    let client =
+        scene.call.legs.iter().find(|l| l.observer.kind == ObserverKind::Worker && l.side == Side::Client)?;
     let carried = scene.call.legs.iter().find(|l| l.side == Side::Server)?;
     let event = scene.parent?.legs.iter().find(|l| is_worker_event(l) && Some(l.id) == client.made_by)?;
     let decision = event.edge_decision.as_ref().filter(|d| !d.allowed)?;

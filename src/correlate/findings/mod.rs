@@ -81,7 +81,14 @@ impl Scene<'_> {
     }
 
     /// Something that is missing from what `observer` should have reported: it holds once no more is expected.
-    fn missing(&self, kind: FindingKind, severity: Severity, observer: String, evidence: &[&Leg], sentence: String) -> Finding {
+    fn missing(
+        &self,
+        kind: FindingKind,
+        severity: Severity,
+        observer: String,
+        evidence: &[&Leg],
+        sentence: String,
+    ) -> Finding {
         Finding {
             raised_at: self.call.settles_at,
             absent_observer: Some(observer),

@@ -54,14 +54,19 @@ pub fn unverified(scene: &Scene) -> Option<Finding> {
             && l.verdict.as_ref().is_none_or(|v| v.allowed)
     };
     let leg = scene.call.legs.iter().find(accepted)?;
-    let sentence = format!("{} accepted {} from a caller that showed no certificate.", scene.call.callee.name, scene.what());
+    let sentence = format!(
+        "{} accepted {} from a caller that showed no certificate.",
+        scene.call.callee.name,
+        scene.what()
+    );
     Some(scene.seen(FindingKind::Unverified, Severity::Medium, &[leg], sentence))
 }
 
 /// The sides saw different statuses that no retry, reset, timeout or denial explains.
 pub fn status_mismatch(scene: &Scene) -> Option<Finding> {
     let call = scene.call;
-    let client = call.legs.iter().find(|l| l.side == Side::Client && l.observer.kind != ObserverKind::Zone)?;
+    let client =
+        call.legs.iter().find(|l| l.side == Side::Client && l.observer.kind != ObserverKind::Zone)?;
     let server = call.legs.iter().rfind(|l| l.side == Side::Server)?;
     let (sent, seen) = server.status.zip(client.status)?;
     let explained = call.outcome.attempts > 1
@@ -105,6 +110,7 @@ pub fn certificate_age(scene: &Scene) -> Option<Finding> {
     };
     let leg = scene.call.legs.iter().find(|l| lifetime_us(l).is_some_and(|us| us > bound_us))?;
     let hours = lifetime_us(leg)? / 3_600_000_000;
-    let sentence = format!("The certificate that {} showed to {} lives {hours} hours.", leg.peer.name, leg.local.name);
+    let sentence =
+        format!("The certificate that {} showed to {} lives {hours} hours.", leg.peer.name, leg.local.name);
     Some(scene.seen(FindingKind::CertificateAge, Severity::Low, &[leg], sentence))
 }
