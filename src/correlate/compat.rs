@@ -20,10 +20,12 @@ pub enum Contradiction {
     Time,
 }
 
+type Test = fn(&Leg, &Leg) -> bool;
+
 /// `None` when nothing speaks against the pair. `slack_us` is how far apart the two observers' clocks may be.
 pub fn contradiction(client: &Leg, server: &Leg, slack_us: i64) -> Option<Contradiction> {
     use Contradiction::*;
-    let tests: [(Contradiction, fn(&Leg, &Leg) -> bool); 9] = [
+    let tests: [(Contradiction, Test); 9] = [
         (Protocol, protocols_differ),
         (Method, |c, s| differ(&c.method, &s.method)),
         (RequestId, |c, s| differ(&c.request_key(), &s.request_key())),

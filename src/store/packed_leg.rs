@@ -188,6 +188,7 @@ pub(super) struct LegRow<'a> {
     hop: Option<&'a str>,
     #[serde(borrow)]
     parent_hop: Option<&'a str>,
+    header_logged: bool,
     #[serde(borrow)]
     header: Option<HeaderRow<'a>>,
     #[serde(borrow)]
@@ -266,6 +267,7 @@ impl<'a> From<&'a Leg> for LegRow<'a> {
             colo: l.colo.as_deref(),
             hop: l.hop.as_deref(),
             parent_hop: l.parent_hop.as_deref(),
+            header_logged: l.header_logged,
             header: l.header.as_ref().map(HeaderRow::from),
             malformed_header: l.malformed_header.as_deref(),
             socket: l.socket.as_ref().map(|s| (s.client.as_str(), s.server.as_str())),
@@ -336,6 +338,7 @@ impl TryFrom<LegRow<'_>> for Leg {
             colo: owned(row.colo),
             hop: owned(row.hop),
             parent_hop: owned(row.parent_hop),
+            header_logged: row.header_logged,
             header: row.header.map(SignedPrincipal::from),
             malformed_header: owned(row.malformed_header),
             socket: row

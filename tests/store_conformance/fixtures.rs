@@ -76,6 +76,7 @@ pub fn bare_leg(id: LegId, side: Side) -> Leg {
         colo: None,
         hop: None,
         parent_hop: None,
+        header_logged: false,
         header: None,
         malformed_header: None,
         socket: None,
@@ -130,6 +131,7 @@ pub fn full_leg(id_number: u32) -> Leg {
         colo: text("FRA"),
         hop: text("hop"),
         parent_hop: text("parent hop"),
+        header_logged: false,
         header: Some(SignedPrincipal {
             trace_id: TraceId([5; 16]),
             span_id: SpanId([6; 8]),
