@@ -163,6 +163,14 @@ fn an_emoji_cut_in_half_by_the_runtime_does_not_cost_the_event() {
 }
 
 #[test]
+fn a_record_with_half_an_emoji_is_still_read() {
+    let broken = first_line(WORKER).replace(r#"\"svc\":"#, r#"\"err\":\"a\\ud83d\",\"svc\":"#);
+    let legs = decode(&broken).legs;
+    assert_eq!(legs.len(), 2);
+    assert_eq!(legs[1].transport_failure.as_deref(), Some("a\u{fffd}"));
+}
+
+#[test]
 fn a_record_of_a_later_version_is_ignored_and_the_event_kept() {
     let later = first_line(WORKER).replace(r#"\"ct\":1"#, r#"\"ct\":2"#);
     let legs = decode(&later).legs;

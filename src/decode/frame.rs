@@ -87,6 +87,9 @@ fn printed_objects(body: &[u8], range: Range<usize>, lines: &mut Vec<Range<usize
 fn array(body: &[u8], range: Range<usize>) -> Vec<Range<usize>> {
     let mut lines = Vec::new();
     let mut rest = trim(body, range.start + 1..range.end);
+    // Once an element was broken, each is looked for in its own line only: a long row of brackets that never close would
+    // otherwise be read to its end again and again.
+    let mut within_line = false;
     loop {
         rest = trim(body, rest);
         match body.get(rest.start) {
@@ -97,10 +100,11 @@ fn array(body: &[u8], range: Range<usize>) -> Vec<Range<usize>> {
                 return lines;
             }
             _ => {
-                let length = match value_length(&body[rest.clone()]) {
-                    Some(length) => length,
-                    None => broken_element_length(&body[rest.clone()]),
-                };
+                let end = if within_line { line_end(body, rest.clone()) } else { rest.end };
+                let length = value_length(&body[rest.start..end]).unwrap_or_else(|| {
+                    within_line = true;
+                    broken_element_length(&body[rest.clone()])
+                });
                 lines.push(trim(body, rest.start..rest.start + length));
                 rest.start += length;
             }
@@ -194,6 +198,12 @@ mod tests {
         ] {
             assert_eq!(lines(body), expected, "{body}");
         }
+    }
+
+    #[test]
+    fn brackets_that_never_close_cost_no_more_than_their_length() {
+        let body = format!("[{}", "{\"a\":[\n".repeat(300_000));
+        assert_eq!(split(body.as_bytes()).len(), 300_000);
     }
 
     #[test]

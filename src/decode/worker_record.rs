@@ -25,9 +25,30 @@ pub fn candidates(logs: &[LogEntry<'_>]) -> Vec<(Option<Timestamp>, String)> {
         };
         let texts =
             arguments.into_iter().filter_map(|argument| serde_json::from_str::<String>(argument.get()).ok());
-        found.extend(texts.map(|text| (logged_at, text)));
+        found.extend(texts.map(|text| (logged_at, without_halved_characters(text))));
     }
     found
+}
+
+/// A message that JavaScript cut inside an emoji leaves half of it, as an escape that is no valid JSON: the record must not be
+/// lost for it. `JSON.stringify` escapes halves only, never whole characters.
+fn without_halved_characters(text: String) -> String {
+    const HALF: &str = r"\ud";
+    if !text.contains(HALF) {
+        return text;
+    }
+    let mut whole = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find(HALF) {
+        let end = (at + 6).min(rest.len());
+        let digits = rest.as_bytes()[at + 3..end].iter().all(u8::is_ascii_hexdigit);
+        let is_half = end - at == 6 && digits && matches!(rest.as_bytes()[at + 3], b'8'..=b'9' | b'a'..=b'f');
+        whole.push_str(&rest[..at]);
+        whole.push_str(if is_half { r"\ufffd" } else { HALF });
+        rest = &rest[if is_half { end } else { at + HALF.len() }..];
+    }
+    whole.push_str(rest);
+    whole
 }
 
 /// What the records of one invocation say.
