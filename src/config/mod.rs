@@ -1,4 +1,4 @@
-//! Configuration: flags and environment ([`options`]) and the rules file ([`rules_file`]), checked once at start. After
+//! Configuration: flags and environment ([`options`]) and the rules file (`rules_file`), checked once at start. After
 //! [`Config::check`] nothing can be malformed, and nobody reads the environment again.
 
 pub mod options;

@@ -3,7 +3,7 @@
 //! One pair of files per vendor: `X_wire.rs` holds the serde structs, close to the vendor's text; `X.rs` gives them meaning.
 //! It refuses to guess: an identity is marked with how the line knows it, and a line that does not parse is a [`Reject`].
 //!
-//! A line's format is told by its fields ([`shape`]), never by the name of the source that sent it.
+//! A line's format is told by its fields (`shape`), never by the name of the source that sent it.
 
 pub mod consul;
 mod envoy;

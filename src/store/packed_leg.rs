@@ -221,17 +221,23 @@ pub(super) fn owned(text: Option<&str>) -> Option<String> {
     text.map(str::to_owned)
 }
 
+impl<'a> From<&'a LineRef> for LineRow<'a> {
+    fn from(line: &'a LineRef) -> Self {
+        LineRow {
+            source: &line.source,
+            delivery: line.delivery,
+            line: line.line,
+            line_sha256: line.line_sha256.0,
+            received_at_us: line.received_at.micros(),
+        }
+    }
+}
+
 impl<'a> From<&'a Leg> for LegRow<'a> {
     fn from(l: &'a Leg) -> Self {
         LegRow {
             id: l.id.0,
-            line: LineRow {
-                source: &l.line.source,
-                delivery: l.line.delivery,
-                line: l.line.line,
-                line_sha256: l.line.line_sha256.0,
-                received_at_us: l.line.received_at.micros(),
-            },
+            line: LineRow::from(&l.line),
             side: l.side.code(),
             observer_kind: l.observer.kind.code(),
             observer_name: &l.observer.name,
