@@ -59,16 +59,3 @@ stories! {
     opening::a_database_of_a_newer_version_is_refused_with_a_sentence,
     opening::tokens_are_kept_by_name_until_revoked,
 }
-
-/// The two sets of migrations are one schema, told twice: same numbers, same names.
-#[test]
-fn migrations_come_in_pairs() {
-    let names = |directory: &str| {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(directory);
-        let mut names: Vec<_> = path.read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        names.sort();
-        names
-    };
-    assert!(!names("sqlite").is_empty());
-    assert_eq!(names("sqlite"), names("postgres"));
-}

@@ -129,3 +129,128 @@ async fn commit_group(store: &Store, deliveries: &Arc<Vec<Delivery>>) -> Vec<Res
     }
     results
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::delivery_id;
+    use crate::model::Timestamp;
+    use crate::store::Location;
+    use sqlx::{Connection, Executor, SqliteConnection};
+
+    const ROOMY: usize = 1 << 20;
+
+    fn delivery(source: &str, line: &str) -> Delivery {
+        Delivery {
+            id: delivery_id(source, None, line.as_bytes()),
+            source: source.to_owned(),
+            proxy: None,
+            received_at: Timestamp(0),
+            lines: vec![line.as_bytes().to_vec()],
+        }
+    }
+
+    async fn open() -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&Location::Directory(directory.path().to_owned())).await.unwrap();
+        (directory, store)
+    }
+
+    #[tokio::test]
+    async fn many_uploads_at_once_are_each_answered_with_their_own_number() {
+        let (_directory, store) = open().await;
+        let (writer, head, task) = Writer::start(store.clone(), ROOMY);
+        let uploads = (0..200).map(|n| {
+            let writer = writer.clone();
+            tokio::spawn(async move { writer.write(delivery("edge", &format!("line {n}"))).await.unwrap() })
+        });
+        let mut numbers = Vec::new();
+        for upload in uploads.collect::<Vec<_>>() {
+            let Commit::Stored { number } = upload.await.unwrap() else { panic!("all are different") };
+            numbers.push(number);
+        }
+        numbers.sort();
+        assert_eq!(numbers, (1..=200).collect::<Vec<u64>>());
+        assert_eq!(*head.borrow(), 200);
+        drop(writer);
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_queued_is_committed_before_the_task_ends() {
+        let (_directory, store) = open().await;
+        let (writer, mut head, task) = Writer::start(store.clone(), ROOMY);
+        for n in 0..100 {
+            let writer = writer.clone();
+            // Whoever sent it has gone: the delivery stays.
+            let mut gone =
+                Box::pin(async move { writer.write(delivery("edge", &format!("line {n}"))).await });
+            assert!(futures_util::FutureExt::now_or_never(&mut gone).is_none());
+        }
+        drop(writer);
+        task.await.unwrap();
+        assert_eq!(store.head().await.unwrap(), 100);
+        assert_eq!(*head.borrow_and_update(), 100);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_at_once_and_takes_more_when_it_has_drained() {
+        let (_directory, store) = open().await;
+        let (writer, _head, _task) = Writer::start(store, 10);
+        // On this one thread the task cannot run between the two.
+        let mut first = Box::pin(writer.write(delivery("edge", "eight by")));
+        assert!(futures_util::FutureExt::now_or_never(&mut first).is_none());
+        let second = writer.write(delivery("edge", "more")).await;
+        assert!(matches!(second, Err(WriteError::Overloaded)), "{second:?}");
+        assert_eq!(first.await.unwrap(), Commit::Stored { number: 1 });
+        let large = writer.write(delivery("edge", "larger than the queue")).await;
+        assert_eq!(large.unwrap(), Commit::Stored { number: 2 });
+    }
+
+    #[tokio::test]
+    async fn a_delivery_that_the_store_refuses_does_not_take_its_neighbours_down() {
+        let (directory, store) = open().await;
+        let url = format!("sqlite://{}", directory.path().join("calltrail.db").display());
+        let mut db = SqliteConnection::connect(&url).await.unwrap();
+        db.execute(
+            "create trigger refuse before insert on delivery when new.source = 'refused' \
+             begin select raise(abort, 'refused for good'); end",
+        )
+        .await
+        .unwrap();
+        let (writer, head, _task) = Writer::start(store, ROOMY);
+        let (before, refused, after) = tokio::join!(
+            writer.write(delivery("edge", "before")),
+            writer.write(delivery("refused", "x")),
+            writer.write(delivery("edge", "after")),
+        );
+        assert_eq!(before.unwrap(), Commit::Stored { number: 1 });
+        assert!(
+            matches!(&refused, Err(WriteError::Store(why)) if why.contains("refused for good")),
+            "{refused:?}"
+        );
+        assert_eq!(after.unwrap(), Commit::Stored { number: 2 });
+        assert_eq!(*head.borrow(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_gone_is_an_answer_and_not_a_panic() {
+        let (_directory, store) = open().await;
+        let (writer, _head, task) = Writer::start(store.clone(), ROOMY);
+        store.close().await;
+        for _ in 0..2 {
+            let answer = writer.write(delivery("edge", "x")).await;
+            assert!(matches!(answer, Err(WriteError::Store(_))), "{answer:?}");
+        }
+        drop(writer);
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn whoever_derives_is_told_at_the_start_how_far_the_evidence_goes() {
+        let (_directory, store) = open().await;
+        store.commit(&[delivery("edge", "from an earlier run")]).await.unwrap();
+        let (_writer, mut head, _task) = Writer::start(store, ROOMY);
+        assert_eq!(*head.wait_for(|number| *number > 0).await.unwrap(), 1);
+    }
+}

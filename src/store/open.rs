@@ -194,3 +194,55 @@ fn too_old(location: &Location) -> StoreError {
         env!("CARGO_PKG_VERSION")
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Delivery, DeliveryId, Timestamp};
+    use crate::store::Commit;
+
+    fn delivery(n: u8, bytes: usize) -> Delivery {
+        // Random, so that compression does not make it small.
+        let line = (0..bytes).map(|_| rand::random()).collect();
+        Delivery {
+            id: DeliveryId([n; 32]),
+            source: "mesh".to_owned(),
+            proxy: None,
+            received_at: Timestamp(0),
+            lines: vec![line],
+        }
+    }
+
+    async fn limit_pages(store: &Store, pages: &'static str) {
+        let Db::Sqlite { write, .. } = &store.db else { panic!("not SQLite") };
+        write.execute(pages).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_unavailable_and_writing_goes_on_when_there_is_room_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&Location::Directory(directory.path().to_owned())).await.unwrap();
+        assert_eq!(store.commit(&[delivery(1, 10)]).await.unwrap(), [Commit::Stored { number: 1 }]);
+        for _ in 0..3 {
+            limit_pages(&store, "pragma max_page_count = 1").await;
+            let error = store.commit(&[delivery(2, 3 << 20)]).await.unwrap_err();
+            assert!(matches!(&error, StoreError::Unavailable(why) if why.contains("full")), "{error:?}");
+            assert_eq!(store.deliveries_after(0, 9).await.unwrap().len(), 1, "reading goes on");
+        }
+        limit_pages(&store, "pragma max_page_count = 4294967294").await;
+        assert_eq!(store.commit(&[delivery(2, 3 << 20)]).await.unwrap(), [Commit::Stored { number: 2 }]);
+    }
+
+    #[tokio::test]
+    async fn acknowledged_means_synced() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&Location::Directory(directory.path().to_owned())).await.unwrap();
+        let Db::Sqlite { write, .. } = &store.db else { panic!("not SQLite") };
+        let setting = async |pragma: &'static str| {
+            let (value,): (String,) = sqlx::query_as(pragma).fetch_one(write).await.unwrap();
+            value
+        };
+        assert_eq!(setting("select journal_mode from pragma_journal_mode").await, "wal");
+        assert_eq!(setting("select cast(synchronous as text) from pragma_synchronous").await, "2");
+    }
+}

@@ -50,7 +50,6 @@ struct DecisionRow<'a> {
     effect: u8,
     #[serde(borrow)]
     rule: Option<&'a str>,
-    #[serde(borrow)]
     reason: Option<&'a str>,
     leg: [u8; 16],
 }
@@ -91,7 +90,6 @@ struct OutcomeRow<'a> {
     request_body_bytes: Option<u64>,
     response_body_bytes: Option<u64>,
     stopped_at: Option<u8>,
-    #[serde(borrow)]
     stopped_why: Option<&'a str>,
 }
 

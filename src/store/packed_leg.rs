@@ -1,6 +1,7 @@
 //! A leg as bytes: the row struct of [`packed`](super::packed) for legs, and the small numbers that stand for words.
 //!
-//! The numbers are written to disk: a word's number never changes, and a new word takes the next one.
+//! The numbers are written to disk: a word's number never changes, and a new word takes the next one. Tuples stand for the small
+//! structs that only a leg holds. `serde(borrow)` on one field lets the whole struct borrow from the bytes.
 
 use super::StoreError;
 use super::error::inconsistent;
@@ -98,7 +99,6 @@ struct HeaderRow<'a> {
     version: &'a str,
     #[serde(borrow)]
     key_id: Option<&'a str>,
-    #[serde(borrow)]
     audience: Option<&'a str>,
     signature: &'a str,
     signed_text: &'a str,
@@ -138,7 +138,6 @@ impl From<HeaderRow<'_>> for SignedPrincipal {
     }
 }
 
-/// Tuples stand for the small structs that only a leg holds: line, observer, certificate, trace, socket, verdicts.
 #[derive(Serialize, Deserialize)]
 pub(super) struct LegRow<'a> {
     id: [u8; 16],
@@ -150,25 +149,18 @@ pub(super) struct LegRow<'a> {
     made_by: Option<[u8; 16]>,
     local: IdentityRow<'a>,
     peer: IdentityRow<'a>,
-    #[serde(borrow)]
     certificate: (Option<&'a str>, Option<i64>, Option<i64>),
     protocol: u8,
     start_us: i64,
     duration_us: Option<i64>,
-    #[serde(borrow)]
     method: Option<&'a str>,
-    #[serde(borrow)]
     authority: Option<&'a str>,
-    #[serde(borrow)]
     path: Option<&'a str>,
     status: Option<u16>,
     grpc_status: Option<u16>,
     flags: &'a str,
-    #[serde(borrow)]
     response_details: Option<&'a str>,
-    #[serde(borrow)]
     termination_details: Option<&'a str>,
-    #[serde(borrow)]
     transport_failure: Option<&'a str>,
     attempts: u32,
     request_body_bytes: Option<u64>,
@@ -176,33 +168,20 @@ pub(super) struct LegRow<'a> {
     trace: Option<([u8; 16], [u8; 8])>,
     span_id: Option<[u8; 8]>,
     parent_span_id: Option<[u8; 8]>,
-    #[serde(borrow)]
     request_id: Option<&'a str>,
-    #[serde(borrow)]
     ray: Option<&'a str>,
-    #[serde(borrow)]
     parent_ray: Option<&'a str>,
-    #[serde(borrow)]
     colo: Option<&'a str>,
-    #[serde(borrow)]
     hop: Option<&'a str>,
-    #[serde(borrow)]
     parent_hop: Option<&'a str>,
     header_logged: bool,
-    #[serde(borrow)]
     header: Option<HeaderRow<'a>>,
-    #[serde(borrow)]
     malformed_header: Option<&'a str>,
-    #[serde(borrow)]
     socket: Option<(&'a str, &'a str)>,
     connection_id: Option<u64>,
-    #[serde(borrow)]
     verdict: Option<(bool, Option<&'a str>)>,
-    #[serde(borrow)]
     edge_principal: Option<PrincipalRow<'a>>,
-    #[serde(borrow)]
     edge_decision: Option<(bool, Option<&'a str>, Option<&'a str>)>,
-    #[serde(borrow)]
     worker_outcome: Option<&'a str>,
     truncated: bool,
     sequence: Option<u32>,
@@ -291,32 +270,54 @@ impl<'a> From<&'a Leg> for LegRow<'a> {
     }
 }
 
+impl From<LineRow<'_>> for LineRef {
+    fn from(row: LineRow<'_>) -> Self {
+        LineRef {
+            source: row.source.to_owned(),
+            delivery: row.delivery,
+            line: row.line,
+            line_sha256: LineHash(row.line_sha256),
+            received_at: Timestamp(row.received_at_us),
+        }
+    }
+}
+
+fn observer(kind: u8, name: &str) -> Result<Observer, StoreError> {
+    Ok(Observer { kind: ObserverKind::from_code(kind)?, name: name.to_owned() })
+}
+
+fn certificate((serial, not_before, not_after): (Option<&str>, Option<i64>, Option<i64>)) -> Certificate {
+    Certificate {
+        serial: owned(serial),
+        not_before: not_before.map(Timestamp),
+        not_after: not_after.map(Timestamp),
+    }
+}
+
+fn trace((trace_id, parent_id): ([u8; 16], [u8; 8])) -> TraceContext {
+    TraceContext { trace_id: TraceId(trace_id), parent_id: SpanId(parent_id) }
+}
+
+fn socket((client, server): (&str, &str)) -> SocketPair {
+    SocketPair { client: client.to_owned(), server: server.to_owned() }
+}
+
+fn edge_decision((allowed, policy, reason): (bool, Option<&str>, Option<&str>)) -> EdgeDecision {
+    EdgeDecision { allowed, policy: owned(policy), reason: owned(reason) }
+}
+
 impl TryFrom<LegRow<'_>> for Leg {
     type Error = StoreError;
     fn try_from(row: LegRow<'_>) -> Result<Self, StoreError> {
-        let (serial, not_before, not_after) = row.certificate;
         Ok(Leg {
             id: LegId(row.id),
-            line: LineRef {
-                source: row.line.source.to_owned(),
-                delivery: row.line.delivery,
-                line: row.line.line,
-                line_sha256: LineHash(row.line.line_sha256),
-                received_at: Timestamp(row.line.received_at_us),
-            },
+            line: row.line.into(),
             side: Side::from_code(row.side)?,
-            observer: Observer {
-                kind: ObserverKind::from_code(row.observer_kind)?,
-                name: row.observer_name.to_owned(),
-            },
+            observer: observer(row.observer_kind, row.observer_name)?,
             made_by: row.made_by.map(LegId),
             local: row.local.try_into()?,
             peer: row.peer.try_into()?,
-            peer_certificate: Certificate {
-                serial: owned(serial),
-                not_before: not_before.map(Timestamp),
-                not_after: not_after.map(Timestamp),
-            },
+            peer_certificate: certificate(row.certificate),
             protocol: Protocol::from_code(row.protocol)?,
             start: Timestamp(row.start_us),
             duration_us: row.duration_us,
@@ -332,10 +333,7 @@ impl TryFrom<LegRow<'_>> for Leg {
             attempts: row.attempts,
             request_body_bytes: row.request_body_bytes,
             response_body_bytes: row.response_body_bytes,
-            trace: row.trace.map(|(trace_id, parent_id)| TraceContext {
-                trace_id: TraceId(trace_id),
-                parent_id: SpanId(parent_id),
-            }),
+            trace: row.trace.map(trace),
             span_id: row.span_id.map(SpanId),
             parent_span_id: row.parent_span_id.map(SpanId),
             request_id: owned(row.request_id),
@@ -347,17 +345,11 @@ impl TryFrom<LegRow<'_>> for Leg {
             header_logged: row.header_logged,
             header: row.header.map(SignedPrincipal::from),
             malformed_header: owned(row.malformed_header),
-            socket: row
-                .socket
-                .map(|(client, server)| SocketPair { client: client.to_owned(), server: server.to_owned() }),
+            socket: row.socket.map(socket),
             connection_id: row.connection_id,
             verdict: row.verdict.map(|(allowed, policy)| Verdict { allowed, policy: owned(policy) }),
             edge_principal: row.edge_principal.map(Principal::from),
-            edge_decision: row.edge_decision.map(|(allowed, policy, reason)| EdgeDecision {
-                allowed,
-                policy: owned(policy),
-                reason: owned(reason),
-            }),
+            edge_decision: row.edge_decision.map(edge_decision),
             worker_outcome: owned(row.worker_outcome),
             truncated: row.truncated,
             sequence: row.sequence,

@@ -6,7 +6,7 @@ use crate::model::{CallFilter, Cursor, Effect, FindingFilter, Timestamp};
 
 /// The one rule by which a finding (`f`) holds at a time, the value of its `?`. What a line says holds from when it was raised.
 /// That something is *missing* holds only if the observer that should have reported it reported well enough in that hour: at
-/// least 99 % of what others sent it where that could be measured, else at least 99 % of what others received from it.
+/// least 99 % of what others sent it where that could be measured, else of what others received from it.
 pub(super) const HOLDS: &str = "f.raised_at_us <= ? and (f.absent_observer is null or exists (\
      select 1 from coverage v where v.identity = f.absent_observer and v.hour_us = f.hour_us and (\
      (v.inbound_expected >= 1 and v.inbound_seen * 100 >= v.inbound_expected * 99) or \

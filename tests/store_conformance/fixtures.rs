@@ -131,7 +131,7 @@ pub fn full_leg(id_number: u32) -> Leg {
         colo: text("FRA"),
         hop: text("hop"),
         parent_hop: text("parent hop"),
-        header_logged: false,
+        header_logged: true,
         header: Some(SignedPrincipal {
             trace_id: TraceId([5; 16]),
             span_id: SpanId([6; 8]),
