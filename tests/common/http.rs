@@ -58,10 +58,16 @@ pub fn send(
     stream.write_all(request.as_bytes())?;
     // A server that refuses a body early closes while we still write: its answer is what counts.
     let written = stream.write_all(body);
+    read_answer(&mut stream).map_err(|error| written.err().unwrap_or(error))
+}
+
+/// The answer to a request that asked for the connection to be closed.
+pub fn read_answer(stream: &mut TcpStream) -> io::Result<Answer> {
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {
         Ok(_) => parse(&bytes),
-        Err(error) => Err(written.err().unwrap_or(error)),
+        // Closed with bytes of ours unread: what had come before is the answer, if it is whole.
+        Err(error) => parse(&bytes).map_err(|_| error),
     }
 }
 
