@@ -204,8 +204,7 @@ fn sigterm_lets_an_upload_finish_and_a_restart_finds_it() {
     upload.read_exact(&mut interim).unwrap();
     assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
 
-    let pid = server.pid().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    server.ask_to_stop();
     // It refuses newcomers: the signal has arrived.
     while TcpStream::connect(server.address).is_ok() {
         std::thread::yield_now();
@@ -214,7 +213,7 @@ fn sigterm_lets_an_upload_finish_and_a_restart_finds_it() {
     let mut answer = String::new();
     upload.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert!(server.terminate().success(), "{}", server.log());
+    assert!(server.wait().success(), "{}", server.log());
 
     let server = Serve::on(&backend).start();
     assert_eq!(joined(&server, "").len(), 1);

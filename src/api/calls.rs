@@ -8,6 +8,7 @@ use super::lookup::{self, Found};
 use super::params::{self, Params};
 use crate::model::{Call, LineRef};
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
@@ -38,12 +39,12 @@ pub async fn list(
 
 pub async fn one(
     State(context): State<Context>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let params = Params::parse(query.as_deref(), params::ONE)?;
     let as_of = context.as_of(params.as_of()?);
-    let found = lookup::find(&context.store, &id, as_of).await?;
+    let found = lookup::find(&context.store, &lookup::text(id), as_of).await?;
     Ok(match found {
         Found::One { call, superseded } => {
             let superseded_by = superseded.then(|| call.id.to_string());
@@ -59,11 +60,11 @@ pub async fn one(
 
 pub async fn evidence(
     State(context): State<Context>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<EvidenceDto>, ApiError> {
     let params = Params::parse(query.as_deref(), params::ONE)?;
-    let call = match lookup::find(&context.store, &id, context.as_of(params.as_of()?)).await? {
+    let call = match lookup::find(&context.store, &lookup::text(id), context.as_of(params.as_of()?)).await? {
         Found::One { call, .. } => call,
         Found::Several(calls) => {
             let ids: Vec<String> = calls.iter().take(5).map(|c| c.id.to_string()).collect();

@@ -7,6 +7,8 @@ use crate::correlate::keys;
 use crate::model::leg::mask_uuid_version;
 use crate::model::{Call, Leg, LegId, LineHash, SpanId, Timestamp, TraceId};
 use crate::store::Store;
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 
 pub enum Found {
     One {
@@ -40,6 +42,11 @@ pub async fn find(store: &Store, text: &str, as_of: Timestamp) -> Result<Found, 
             Ok(Found::Several(calls))
         }
     }
+}
+
+/// The id of a path. One that is not even UTF-8 names nothing: it is looked for as the empty id.
+pub fn text(id: Result<Path<String>, PathRejection>) -> String {
+    id.map(|Path(text)| text).unwrap_or_default()
 }
 
 fn not_found(text: &str) -> ApiError {

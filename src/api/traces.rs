@@ -6,15 +6,17 @@ use super::error::ApiError;
 use super::params::{self, Params};
 use crate::model::TraceId;
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 
 pub async fn one(
     State(context): State<Context>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<TraceDto>, ApiError> {
     let params = Params::parse(query.as_deref(), params::ONE)?;
-    let trace_id = TraceId::parse(&id).map_err(|error| ApiError::BadParameter(error.to_string()))?;
+    let trace_id = TraceId::parse(&super::lookup::text(id))
+        .map_err(|error| ApiError::BadParameter(error.to_string()))?;
     let as_of = context.as_of(params.as_of()?);
     let complete = context.complete().await?;
     let calls = context.store.trace(&trace_id, as_of).await?;
