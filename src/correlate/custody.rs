@@ -25,6 +25,9 @@ pub struct Custody {
 pub fn attribute(calls: &mut [Call], rules: &Rules) -> Custody {
     let mut custody =
         Custody { replayed_at_gateway: replayed_at_gateway(calls, rules), ..Custody::default() };
+    for call in calls.iter_mut().filter(|c| custody.replayed_at_gateway.contains(&c.id)) {
+        disown(call);
+    }
     let place: BTreeMap<CallId, usize> = calls.iter().enumerate().map(|(i, c)| (c.id, i)).collect();
     for child in parents_first(calls, &place) {
         let parent =
@@ -33,6 +36,13 @@ pub fn attribute(calls: &mut [Call], rules: &Rules) -> Custody {
         attribute_one(&mut calls[child], parent.as_ref(), &mut custody, rules);
     }
     custody
+}
+
+/// A copied signature proves nothing about who sent the copy: the caller is the address that the gateway saw.
+fn disown(call: &mut Call) {
+    if let Some(entry) = call.legs.iter().find(|l| l.is_entry()) {
+        call.caller = entry.peer.clone();
+    }
 }
 
 /// Places so that each call comes after its parent.

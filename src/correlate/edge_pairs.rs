@@ -215,8 +215,9 @@ fn keys_received(leg: &Leg) -> Vec<String> {
     let parent = leg.trace.map(|t| format!("s{}", t.parent_id));
     let request = leg.request_key().map(|r| format!("r{r}"));
     let ray = leg.ray.as_ref().map(|r| format!("y{r}"));
-    let hop = leg.parent_hop.as_ref().map(|h| format!("h{h}"));
-    [header, parent, request, ray, hop].into_iter().flatten().collect()
+    // What a gateway was sent as a hop stands in `hop` on its entry; formats that keep only what it passes on, in `parent_hop`.
+    let hops = [&leg.hop, &leg.parent_hop].into_iter().flatten().map(|h| format!("h{h}"));
+    [header, parent, request, ray].into_iter().flatten().chain(hops).collect()
 }
 
 /// Client → (server, basis, confidence): strongest pairs first, each leg once. `keyed` where neither had another to choose.
