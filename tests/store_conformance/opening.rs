@@ -97,3 +97,28 @@ async fn a_server_that_is_not_there_is_unavailable_and_its_password_stays_secret
     let error = error.to_string();
     assert!(error.contains("check the url") && !error.contains("hunter2"), "{error}");
 }
+
+#[tokio::test]
+async fn a_server_that_was_away_is_used_again_without_a_restart() {
+    crate::bed::on_postgres(async |bed: &Bed| {
+        bed.store.commit(&[delivery("mesh", &[b"before"])]).await.unwrap();
+        let ended = bed
+            .bytes(
+                "select pid::text::bytea from pg_stat_activity, lateral pg_terminate_backend(pid) \
+                 where datname = current_database() and pid <> pg_backend_pid()",
+            )
+            .await;
+        assert!(!ended.is_empty(), "the store had connections");
+        // A connection may be found dead only when it is used: that is worth a retry, and nothing else.
+        let mut last = Err(StoreError::Other("never tried".to_owned()));
+        for _ in 0..20 {
+            last = bed.store.commit(&[delivery("mesh", &[b"after"])]).await;
+            match &last {
+                Err(StoreError::Unavailable(_)) => continue,
+                _ => break,
+            }
+        }
+        assert_eq!(last.unwrap(), [calltrail::store::Commit::Stored { number: 2 }]);
+    })
+    .await;
+}
