@@ -140,6 +140,7 @@ mod tests {
     #[test]
     fn each_error_has_its_status() {
         let text = || "x".to_owned();
+        let page = include_str!("../../docs/api.md");
         for (error, status) in [
             (ApiError::UnknownPath(text()), 404),
             (ApiError::NotFound(text()), 404),
@@ -160,6 +161,9 @@ mod tests {
         ] {
             assert_eq!(error.status().as_u16(), status, "{error:?}");
             assert_eq!(error.problem().status, status, "{error:?}");
+            let problem = error.problem();
+            let kind = problem.kind.strip_prefix("urn:calltrail:problem:").unwrap();
+            assert!(page.contains(&format!("`{kind}`")), "docs/api.md does not name {kind}");
         }
     }
 

@@ -200,4 +200,12 @@ mod tests {
         assert_eq!(filter.from.unwrap().to_string(), "2026-11-24T02:56:50.000000Z");
         assert_eq!(filter.caller, None);
     }
+
+    #[test]
+    fn the_documentation_names_every_parameter() {
+        let page = include_str!("../../docs/api.md");
+        for name in CALLS.iter().chain(FINDINGS).chain(REJECTS).chain(ONE) {
+            assert!(page.contains(&format!("`{name}`")), "docs/api.md does not name {name}");
+        }
+    }
 }
