@@ -35,7 +35,7 @@ pub fn broken_chain(scene: &Scene) -> Option<Finding> {
     let header = valid_header(call, scene.rules);
     let leg = call.legs.iter().find(|l| of_the_edge(l) || (header.is_some() && l.header.is_some()))?;
     let sentence = format!(
-        "{} was called by {} in the name of a request from the edge that never reached {}.",
+        "{} was called by {} in the name of a request from the edge, and nothing shows that this request led {} to do so.",
         call.callee.name, call.caller.name, call.caller.name
     );
     Some(scene.missing(FindingKind::BrokenChain, Severity::High, call.caller.key(), &[leg], sentence))
