@@ -1,0 +1,324 @@
+//! The command line as somebody at a terminal meets it: the real binary on a directory of its own.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// After every grace period, so that nothing depends on when the test runs.
+const AS_OF: &str = "2100-01-01T00:00:00Z";
+
+fn project(path: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path).to_str().unwrap().to_owned()
+}
+
+/// A place to work in, with nothing of the environment in the way.
+struct Bench {
+    directory: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Bench { directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// With the capture's edge and one sidecar of its mesh: enough for whole traces, little enough to be quick.
+    fn with_capture() -> Self {
+        let bench = Bench::new();
+        for (source, path) in [("logpush-workers", "demo/worker"), ("mesh", "demo/mesh/gw.jsonl.gz")] {
+            bench.ok(&["import", "--source", source, "--rules", &project("demo/calltrail.toml"), &project(path)]);
+        }
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> String {
+        std::fs::write(self.path(name), bytes).unwrap();
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_calltrail"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("CALLTRAIL_") {
+                command.env_remove(name);
+            }
+        }
+        command.args(arguments).env("CALLTRAIL_DATA_DIR", self.path("data")).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the binary runs")
+    }
+
+    /// Standard output of a command that succeeds.
+    fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?} failed: {stderr}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The sentence with which a command fails.
+    fn error(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{arguments:?} succeeded");
+        assert!(!stderr.contains("panicked"), "{stderr}");
+        stderr
+    }
+
+    fn export(&self) -> String {
+        self.ok(&["export", "calls", "--as-of", AS_OF])
+    }
+
+    fn calls(&self) -> Vec<Value> {
+        self.export().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn gzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn unzipped(path: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(project(path)).unwrap();
+    std::io::copy(&mut flate2::read::MultiGzDecoder::new(file), &mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn importing_twice_changes_nothing() {
+    let bench = Bench::with_capture();
+    let before = bench.export();
+    let again = bench.ok(&["import", "--source", "mesh", &project("demo/mesh/gw.jsonl.gz")]);
+    assert!(again.contains("335 lines in 1 delivery, 1 of them known before"), "{again}");
+    assert_eq!(before, bench.export());
+}
+
+#[test]
+fn the_same_lines_are_the_same_delivery_however_they_come() {
+    let bench = Bench::new();
+    let lines = unzipped("demo/mesh/vault-sidecar-proxy.jsonl.gz");
+    let plain = bench.write("vault.jsonl", &lines);
+    let zstd = bench.write("vault.log", &zstd::encode_all(&lines[..], 3).unwrap());
+    assert!(bench.ok(&["import", "--source", "mesh", &plain]).contains("1 delivery, 0 of them known"));
+    assert!(bench.ok(&["import", "--source", "mesh", &zstd]).contains("1 delivery, 1 of them known"));
+
+    let mut from_stdin = bench.command(&["import", "--source", "mesh", "-"]);
+    let mut child = from_stdin.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&gzipped(&lines)).unwrap();
+    let output = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    assert!(output.contains("1 delivery, 1 of them known"), "{output}");
+}
+
+#[test]
+fn a_line_that_cannot_be_read_is_kept_and_its_neighbours_too() {
+    let bench = Bench::new();
+    let mut lines = unzipped("demo/mesh/vault-sidecar-proxy.jsonl.gz");
+    lines.extend_from_slice(b"this is no JSON\n");
+    let said = bench.ok(&["import", "--source", "mesh", &bench.write("vault.jsonl", &lines)]);
+    assert!(said.contains("1 reject") && said.contains("line 6") && said.contains("not_json"), "{said}");
+    let rejects = bench.ok(&["rejects", "--format", "ndjson"]);
+    let reject: Value = serde_json::from_str(rejects.trim()).unwrap();
+    assert_eq!((&reject["line"], &reject["reason"]), (&6.into(), &"not_json".into()));
+    assert!(!bench.calls().is_empty());
+}
+
+#[test]
+fn a_file_that_breaks_half_way_is_read_as_far_as_it_goes_and_reported() {
+    let bench = Bench::new();
+    let whole = gzipped(&unzipped("demo/mesh/vault-sidecar-proxy.jsonl.gz"));
+    let broken = bench.write("vault.jsonl.gz", &whole[..whole.len() / 2]);
+    let good = project("demo/mesh/ledger-sidecar-proxy.jsonl.gz");
+    let error = bench.error(&["import", "--source", "mesh", &broken, &good]);
+    assert!(error.contains("vault.jsonl.gz") && error.contains("what could be was imported"), "{error}");
+    let sent: u64 = bench.ok(&["calls", "--format", "ndjson", "--limit", "0"]).lines().count() as u64;
+    assert!(sent >= 13, "the whole file was imported all the same: {sent}");
+}
+
+#[test]
+fn each_form_of_a_list_can_be_read_by_its_readers() {
+    let bench = Bench::with_capture();
+    let list = |form: &str| bench.ok(&["calls", "--format", form, "--limit", "20"]);
+    assert_eq!(list("ndjson").lines().map(|l| serde_json::from_str::<Value>(l).unwrap()).count(), 20);
+    assert_eq!(serde_json::from_str::<Vec<Value>>(&list("json")).unwrap().len(), 20);
+    let csv = list("csv");
+    let mut csv = csv::Reader::from_reader(csv.as_bytes());
+    assert_eq!(csv.headers().unwrap().get(0), Some("id"));
+    assert_eq!(csv.records().map(Result::unwrap).count(), 20);
+    let table = list("table");
+    assert!(table.contains("caller → callee") && table.contains("(mtls)"), "{table}");
+    assert!(!table.contains('\x1b'), "no colour where there is no terminal");
+    let more = bench.run(&["calls", "--limit", "20"]);
+    assert!(String::from_utf8_lossy(&more.stderr).contains("there are more"));
+}
+
+#[test]
+fn filters_choose_and_their_mistakes_say_what_to_write() {
+    let bench = Bench::with_capture();
+    let denied = bench.ok(&["calls", "--decision", "deny", "--format", "ndjson", "--limit", "0"]);
+    assert!(denied.lines().count() > 20);
+    for call in denied.lines().map(|l| serde_json::from_str::<Value>(l).unwrap()) {
+        assert!(call["decisions"].as_array().unwrap().iter().any(|d| d["effect"] == "deny"), "{call}");
+    }
+    let to_the_gateway = bench.ok(&["calls", "--callee", "gw", "--from", "2026-11-24", "--format", "ndjson"]);
+    assert!(to_the_gateway.lines().all(|l| l.contains("\"gw\"")) && !to_the_gateway.is_empty());
+    for (arguments, hint) in [
+        (&["calls", "--from", "yesterday"][..], "2026-11-24T02:56:50Z"),
+        (&["calls", "--decision", "maybe"], "allow, deny"),
+        (&["calls", "--finding", "bad"], "identity_mismatch"),
+        (&["trace", "XYZ"], "32 lower-case"),
+        (&["import", "--source", "a/b", "x"], "letters, digits"),
+        (&["import", "--source", "mesh", "/nowhere-at-all"], "/nowhere-at-all"),
+        (&["export", "calls", "--format", "table"], "--format ndjson"),
+        (&["calls", "--server", "localhost:7311"], "http://HOST:7311"),
+        (&["call", "0123456789abcdef0123456789abcdef"], "0123456789abcdef"),
+        (&["trace", "0123456789abcdef0123456789abcdef"], "no call of trace"),
+    ] {
+        let error = bench.error(arguments);
+        assert!(error.contains(hint), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn a_question_about_no_data_creates_none() {
+    let bench = Bench::new();
+    for command in [&["calls"][..], &["findings"], &["rejects"], &["export", "calls"], &["rebuild"]] {
+        let error = bench.error(command);
+        assert!(error.contains("--data-dir"), "{command:?}: {error}");
+    }
+    assert!(!bench.path("data").exists());
+}
+
+#[test]
+fn a_call_is_found_by_any_of_its_ids_and_shows_its_evidence() {
+    let bench = Bench::with_capture();
+    let calls = bench.calls();
+    let through_gateway = |c: &&Value| c["legs"].as_array().unwrap().len() > 1 && c["principal"].is_object();
+    let call = calls.iter().find(through_gateway).expect("a call with two legs and a principal");
+    let id = call["id"].as_str().unwrap();
+    let leg = &call["legs"][1];
+    for any_id in [id, leg["id"].as_str().unwrap()] {
+        let found: Value = serde_json::from_str(&bench.ok(&["call", any_id, "--format", "json"])).unwrap();
+        assert_eq!(found["id"], call["id"]);
+    }
+    let page = bench.ok(&["call", id, "--lines"]);
+    let subject = call["principal"]["subject"].as_str().unwrap();
+    for part in ["Who", "For whom", "By whose leave", "How sure", subject, leg["line_sha256"].as_str().unwrap()] {
+        assert!(page.contains(part), "{part} is missing in\n{page}");
+    }
+    let raw = String::from_utf8(unzipped("demo/mesh/gw.jsonl.gz")).unwrap();
+    assert!(raw.lines().any(|line| page.contains(line)), "the raw line is shown as it was received");
+}
+
+#[test]
+fn a_trace_is_drawn_as_a_tree() {
+    let bench = Bench::with_capture();
+    let calls = bench.calls();
+    let child = calls.iter().find(|c| c["parent_id"].is_string() && c["trace_id"].is_string()).unwrap();
+    let trace = child["trace_id"].as_str().unwrap();
+    let tree = bench.ok(&["trace", trace]);
+    assert!(tree.starts_with(&format!("trace {trace}")), "{tree}");
+    assert!(tree.contains("└─ ") && tree.contains("   └─ "), "a child stands under its parent:\n{tree}");
+    assert!(!tree.contains('\x1b'), "no colour where there is no terminal");
+}
+
+#[test]
+fn a_rebuild_gives_the_same_export_to_the_byte() {
+    let bench = Bench::with_capture();
+    let before = bench.export();
+    bench.ok(&["rebuild", "--rules", &project("demo/calltrail.toml")]);
+    assert!(before == bench.export(), "the export differs after a rebuild");
+    assert!(before.lines().count() > 300);
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_an_export_in_peace() {
+    let bench = Bench::with_capture();
+    let mut command = bench.command(&["export", "calls"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(serde_json::from_str::<Value>(&first).is_ok());
+}
+
+/// The demo while it serves; ended by its own process id.
+struct Demo {
+    child: Child,
+    base: String,
+    printed: String,
+}
+
+impl Demo {
+    fn serving(bench: &Bench) -> Demo {
+        let mut command = bench.command(&["demo", "--listen", "127.0.0.1:0"]);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut printed = String::new();
+        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+            let line = line.unwrap();
+            if let Some(rest) = line.strip_prefix("Serving on ") {
+                let base = rest.split(' ').next().unwrap().to_owned();
+                return Demo { child, base, printed };
+            }
+            printed.push_str(&line);
+            printed.push('\n');
+        }
+        panic!("the demo ended before it served:\n{printed}");
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn the_demo_prints_calls_findings_and_addresses_and_starts_clean_each_time() {
+    let bench = Bench::new();
+    let demo = || bench.ok(&["demo", "--exit", "--listen", "127.0.0.1:0"]);
+    let first = demo();
+    for part in ["caller → callee", "denied", "findings, with an example of each kind", "/v1/calls?finding=", "/metrics"] {
+        assert!(first.contains(part), "{part} is missing in\n{first}");
+    }
+    let heading = |text: &str| text.lines().next().unwrap().to_owned();
+    assert_eq!(heading(&first), heading(&demo()), "a second run starts clean");
+}
+
+#[test]
+fn a_running_server_answers_the_same_commands() {
+    let bench = Bench::new();
+    let demo = Demo::serving(&bench);
+    assert!(demo.printed.contains("Open:"), "{}", demo.printed);
+    let elsewhere = Bench::new();
+    let ask = |arguments: &[&str]| elsewhere.ok(&[arguments, &["--server", &demo.base]].concat());
+    let calls: Vec<Value> =
+        ask(&["export", "calls", "--as-of", AS_OF]).lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert!(calls.len() > 1_000 && calls.iter().all(|c| c["legs"].is_array()));
+    let with_trace = calls.iter().find(|c| c["trace_id"].is_string()).unwrap();
+    let (id, trace) = (with_trace["id"].as_str().unwrap(), with_trace["trace_id"].as_str().unwrap());
+    assert!(ask(&["call", id, "--lines"]).contains(id));
+    assert!(ask(&["trace", trace]).contains("└─ "));
+    assert!(ask(&["findings", "--finding", "denied", "--format", "ndjson"]).contains("\"denied\""));
+    assert!(ask(&["rejects"]).contains("no rejects"));
+    let known = ask(&["import", "--source", "logpush-zone", &project("demo/zone")]);
+    assert!(known.contains("1 delivery, 1 of them known before"), "{known}");
+    assert!(elsewhere.error(&["call", "nobody", "--server", &demo.base]).contains("nobody"));
+    assert!(!elsewhere.path("data").exists(), "a question to a server needs no directory");
+
+    let taken = demo.base.trim_start_matches("http://");
+    let error = elsewhere.error(&["demo", "--exit", "--listen", taken]);
+    assert!(error.contains("--listen"), "{error}");
+}
