@@ -27,7 +27,14 @@ impl Bench {
     fn with_capture() -> Self {
         let bench = Bench::new();
         for (source, path) in [("logpush-workers", "demo/worker"), ("mesh", "demo/mesh/gw.jsonl.gz")] {
-            bench.ok(&["import", "--source", source, "--rules", &project("demo/calltrail.toml"), &project(path)]);
+            bench.ok(&[
+                "import",
+                "--source",
+                source,
+                "--rules",
+                &project("demo/calltrail.toml"),
+                &project(path),
+            ]);
         }
         bench
     }
@@ -114,7 +121,8 @@ fn the_same_lines_are_the_same_delivery_however_they_come() {
     assert!(bench.ok(&["import", "--source", "mesh", &zstd]).contains("1 delivery, 1 of them known"));
 
     let mut from_stdin = bench.command(&["import", "--source", "mesh", "-"]);
-    let mut child = from_stdin.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child =
+        from_stdin.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(&gzipped(&lines)).unwrap();
     let output = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
     assert!(output.contains("1 delivery, 1 of them known"), "{output}");
@@ -149,7 +157,8 @@ fn a_file_that_breaks_half_way_is_read_as_far_as_it_goes_and_reported() {
 fn each_form_of_a_list_can_be_read_by_its_readers() {
     let bench = Bench::with_capture();
     let list = |form: &str| bench.ok(&["calls", "--format", form, "--limit", "20"]);
-    assert_eq!(list("ndjson").lines().map(|l| serde_json::from_str::<Value>(l).unwrap()).count(), 20);
+    let ndjson: Vec<Value> = list("ndjson").lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(ndjson.len(), 20);
     assert_eq!(serde_json::from_str::<Vec<Value>>(&list("json")).unwrap().len(), 20);
     let csv = list("csv");
     let mut csv = csv::Reader::from_reader(csv.as_bytes());
@@ -213,7 +222,9 @@ fn a_call_is_found_by_any_of_its_ids_and_shows_its_evidence() {
     }
     let page = bench.ok(&["call", id, "--lines"]);
     let subject = call["principal"]["subject"].as_str().unwrap();
-    for part in ["Who", "For whom", "By whose leave", "How sure", subject, leg["line_sha256"].as_str().unwrap()] {
+    for part in
+        ["Who", "For whom", "By whose leave", "How sure", subject, leg["line_sha256"].as_str().unwrap()]
+    {
         assert!(page.contains(part), "{part} is missing in\n{page}");
     }
     let raw = String::from_utf8(unzipped("demo/mesh/gw.jsonl.gz")).unwrap();
@@ -263,18 +274,19 @@ struct Demo {
 impl Demo {
     fn serving(bench: &Bench) -> Demo {
         let mut command = bench.command(&["demo", "--listen", "127.0.0.1:0"]);
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut printed = String::new();
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let child = command.stdout(Stdio::piped()).spawn().unwrap();
+        // From here on its end is this value's business, also when the test fails.
+        let mut demo = Demo { child, base: String::new(), printed: String::new() };
+        for line in BufReader::new(demo.child.stdout.take().unwrap()).lines() {
             let line = line.unwrap();
             if let Some(rest) = line.strip_prefix("Serving on ") {
-                let base = rest.split(' ').next().unwrap().to_owned();
-                return Demo { child, base, printed };
+                demo.base = rest.split(' ').next().unwrap().to_owned();
+                return demo;
             }
-            printed.push_str(&line);
-            printed.push('\n');
+            demo.printed.push_str(&line);
+            demo.printed.push('\n');
         }
-        panic!("the demo ended before it served:\n{printed}");
+        panic!("the demo ended before it served:\n{}", demo.printed);
     }
 }
 
@@ -290,7 +302,13 @@ fn the_demo_prints_calls_findings_and_addresses_and_starts_clean_each_time() {
     let bench = Bench::new();
     let demo = || bench.ok(&["demo", "--exit", "--listen", "127.0.0.1:0"]);
     let first = demo();
-    for part in ["caller → callee", "denied", "findings, with an example of each kind", "/v1/calls?finding=", "/metrics"] {
+    for part in [
+        "caller → callee",
+        "denied",
+        "findings, with an example of each kind",
+        "/v1/calls?finding=",
+        "/metrics",
+    ] {
         assert!(first.contains(part), "{part} is missing in\n{first}");
     }
     let heading = |text: &str| text.lines().next().unwrap().to_owned();
@@ -304,8 +322,10 @@ fn a_running_server_answers_the_same_commands() {
     assert!(demo.printed.contains("Open:"), "{}", demo.printed);
     let elsewhere = Bench::new();
     let ask = |arguments: &[&str]| elsewhere.ok(&[arguments, &["--server", &demo.base]].concat());
-    let calls: Vec<Value> =
-        ask(&["export", "calls", "--as-of", AS_OF]).lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let calls: Vec<Value> = ask(&["export", "calls", "--as-of", AS_OF])
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
     assert!(calls.len() > 1_000 && calls.iter().all(|c| c["legs"].is_array()));
     let with_trace = calls.iter().find(|c| c["trace_id"].is_string()).unwrap();
     let (id, trace) = (with_trace["id"].as_str().unwrap(), with_trace["trace_id"].as_str().unwrap());

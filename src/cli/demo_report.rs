@@ -34,7 +34,9 @@ fn telling(all: &[CallDto]) -> Vec<CallDto> {
     let (of_it, others): (Vec<&CallDto>, Vec<&CallDto>) =
         calm.into_iter().partition(|c| whole_trace.as_ref() == Some(&c.trace_id));
     let room = SHOWN - shown.len();
-    shown.extend(of_it.into_iter().chain(others).take(room));
+    let mut requests = BTreeSet::new();
+    let new = |c: &&CallDto| requests.insert((phrase::parties(c), phrase::request(c)));
+    shown.extend(of_it.into_iter().chain(others).filter(new).take(room));
     shown.sort_by_key(|c| (c.start_us, c.id.clone()));
     shown.into_iter().cloned().collect()
 }

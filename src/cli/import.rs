@@ -58,6 +58,8 @@ struct Summary {
     duplicates: u64,
     /// The first rejects with the file that they stand in.
     examples: Vec<String>,
+    /// Inputs that could not be read to their end.
+    broken: Vec<String>,
 }
 
 const EXAMPLES: usize = 5;
@@ -78,7 +80,7 @@ pub async fn run(args: ImportArgs, place: &Place) -> Result<()> {
     if let Some(url) = &place.server {
         let target = Target::Server(Remote::new(url, place.token.as_deref())?);
         let summary = send_all(&args, found.inputs, &target).await?;
-        return summary.print(found.skipped_files, started.elapsed());
+        return summary.finish(found.skipped_files, started.elapsed());
     }
     let _lock = place.lock()?;
     let store = Store::open(&place.location()).await.context("cannot open the data")?;
@@ -90,7 +92,7 @@ pub async fn run(args: ImportArgs, place: &Place) -> Result<()> {
     let summary = sent?;
     derive(&store, &rules).await?;
     store.close().await;
-    summary.print(found.skipped_files, started.elapsed())
+    summary.finish(found.skipped_files, started.elapsed())
 }
 
 /// The name stands in a URL and in metrics.
@@ -127,7 +129,7 @@ async fn send_all(args: &ImportArgs, inputs: Vec<Input>, target: &Target) -> Res
         show(&bar, &summary, read_bytes.load(Ordering::Relaxed), started.elapsed());
     }
     bar.finish_and_clear();
-    reader.await.context("the reader stopped")??;
+    summary.broken = reader.await.context("the reader stopped")?;
     Ok(summary)
 }
 
@@ -137,23 +139,20 @@ fn show(bar: &ProgressBar, summary: &Summary, read_bytes: u64, elapsed: Duration
     bar.set_message(format!("{}  {}", progress::lines(lines), progress::rate(lines, elapsed)));
 }
 
-/// Reads every input to its end. A file that breaks half way is reported after everything else has been sent.
+/// Reads every input to its end, and tells of each that broke half way.
 fn read_all(
     inputs: &[Input],
     proxy: Option<&str>,
     read_bytes: &Arc<AtomicU64>,
     sender: &mpsc::Sender<Piece>,
-) -> Result<()> {
+) -> Vec<String> {
     let mut broken = Vec::new();
     for input in inputs {
         if let Err(error) = read_one(input, proxy, read_bytes, sender) {
             broken.push(format!("{}: {error:#}", input.name()));
         }
     }
-    if !broken.is_empty() {
-        bail!("not everything could be read; what could be was imported:\n  {}", broken.join("\n  "));
-    }
-    Ok(())
+    broken
 }
 
 fn read_one(
@@ -271,6 +270,18 @@ impl Summary {
             let (reason, detail) = (&r.reason, phrase::printable(&r.detail));
             format!("{origin}, line {} of its delivery: {reason}: {detail}", r.line)
         }));
+    }
+
+    /// Prints what was imported; an error when not everything could be read.
+    fn finish(&self, skipped_files: u64, elapsed: Duration) -> Result<()> {
+        self.print(skipped_files, elapsed)?;
+        if !self.broken.is_empty() {
+            bail!(
+                "not everything could be read; what could be was imported:\n  {}",
+                self.broken.join("\n  ")
+            );
+        }
+        Ok(())
     }
 
     fn print(&self, skipped_files: u64, elapsed: Duration) -> Result<()> {

@@ -37,9 +37,11 @@ pub fn when(rfc3339: &str) -> String {
 
 /// Name and how it is known: `web (mtls)`.
 pub fn party(identity: &IdentityDto) -> String {
+    // A user's name is a hash, unless the Worker's author chose otherwise.
+    let name = if identity.kind == "user" { short(&identity.name) } else { printable(&identity.name) };
     match identity.assurance.as_str() {
-        "none" => printable(&identity.name),
-        assurance => format!("{} ({assurance})", printable(&identity.name)),
+        "none" => name,
+        assurance => format!("{name} ({assurance})"),
     }
 }
 

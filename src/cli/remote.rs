@@ -30,7 +30,7 @@ impl Remote {
         let base = Url::parse(url).with_context(|| format!("{url:?} is no URL: write http://HOST:7311"))?;
         if base.scheme() != "http" {
             bail!(
-                "{url:?}: only http:// is spoken here; for a server behind TLS, go through a tunnel or a local proxy"
+                "{url:?}: write http://HOST:7311 (https:// is not spoken here: for a server behind TLS, go through a tunnel or a local proxy)"
             );
         }
         let client = Client::builder().connect_timeout(Duration::from_secs(10)).build()?;

@@ -5,11 +5,19 @@
 use super::paint::Paint;
 use super::phrase;
 use crate::api::dto::{CallDto, FindingRow, IdentityDto, PrincipalDto, RejectDto};
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, LineStyle, Table, presets};
+
+/// Columns from which on most rows of a table fit on one line.
+const WIDE: u16 = 180;
 
 fn table(paint: Paint, header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header.to_vec()).force_no_tty();
+    // Rules between the rows only where rows will be folded: else each is one line.
+    let mut style = presets::UTF8_HORIZONTAL_ONLY;
+    if paint.width.is_none_or(|columns| columns >= WIDE) {
+        style = style.row_separator(LineStyle::none());
+    }
+    table.load_style(style).set_header(header.to_vec()).force_no_tty();
     if let Some(width) = paint.width {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }

@@ -84,6 +84,8 @@ pub struct Score {
     /// `right` and `wrong` over every call that was given a subject; `missed` over those that the lines can prove.
     pub principals: Tally,
     pub findings: BTreeMap<String, Tally>,
+    /// Of the calls that truth accuses, those with a finding that stands for one of the labels, and those without.
+    pub accused: Tally,
     /// Findings on calls with which nothing was wrong, by name.
     pub false_alarms: BTreeMap<String, usize>,
     pub exceptions: Vec<String>,
@@ -102,6 +104,7 @@ impl std::fmt::Display for Score {
         for (label, tally) in &self.findings {
             writeln!(f, "finding     {label:<24} {tally}")?;
         }
+        writeln!(f, "accused     {}", self.accused)?;
         writeln!(f, "false alarms {:?}", self.false_alarms)?;
         self.exceptions.iter().try_for_each(|e| writeln!(f, "  {e}"))
     }
@@ -323,6 +326,9 @@ impl<'a> Scene<'a> {
                         .exceptions
                         .push(format!("{finding} on {}, labels {own:?} after {above:?}", self.name(call)));
                 }
+            }
+            if real.accused() {
+                *(if hit.is_empty() { &mut score.accused.missed } else { &mut score.accused.right }) += 1;
             }
             for label in &real.findings {
                 let tally = score.findings.entry(label.clone()).or_default();

@@ -57,7 +57,35 @@ pub enum Role {
 /// Labels that describe how a call went without anything being wrong with it.
 pub const HARMLESS: [&str; 3] = ["retried", "context_lost", "background"];
 
+/// Labels that accuse or forbid: a call with one of them must carry a finding. The others (`timeout`, `upstream_503`,
+/// `worker_exception`, `client_abort`) lie on every call that handed such an outcome on as well, and there `stopped` does not
+/// belong: it says which call got no further.
+pub const ACCUSATIONS: [&str; 18] = [
+    "bypass",
+    "edge_bypass",
+    "header_replay",
+    "header_forged",
+    "stolen_trace",
+    "edge_denied",
+    "intention_denied",
+    "intention_deny_l4",
+    "intention_deny_l7",
+    "intention_deny_jwt",
+    "intention_deny_l4_tcp",
+    "intention_deny_default",
+    "no_hop",
+    "invented_hop",
+    "replayed_hop",
+    "same_identity",
+    "other_identity",
+    "denied",
+];
+
 impl RealCall {
+    pub fn accused(&self) -> bool {
+        self.findings.iter().any(|label| ACCUSATIONS.contains(&label.as_str()))
+    }
+
     /// Nothing was wrong with it, nor with what led to it.
     pub fn innocent(&self) -> bool {
         self.findings.iter().chain(&self.tainted_by).all(|label| HARMLESS.contains(&label.as_str()))
