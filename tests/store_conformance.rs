@@ -14,6 +14,8 @@ mod fixtures;
 mod opening;
 #[path = "store_conformance/questions.rs"]
 mod questions;
+#[path = "store_conformance/summary.rs"]
+mod summary;
 
 /// Each story once for each database.
 macro_rules! stories {
@@ -55,6 +57,11 @@ stories! {
     questions::a_page_of_findings_never_parts_those_of_one_call,
     questions::findings_are_filtered,
     questions::a_call_with_two_findings_of_a_kind_is_listed_once,
+    summary::calls_are_counted_by_step_and_by_whatever_they_are_grouped_by,
+    summary::totals_tell_failures_from_denials,
+    summary::counting_stops_at_its_bound_with_the_newest,
+    summary::quantiles_are_durations_that_a_call_really_took,
+    summary::findings_are_counted_by_severity_while_they_hold,
     opening::what_was_written_is_there_after_opening_again,
     opening::a_database_of_a_newer_version_is_refused_with_a_sentence,
     opening::tokens_are_kept_by_name_until_revoked,

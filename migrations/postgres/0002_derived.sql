@@ -11,7 +11,7 @@ create table correlator (
 );
 insert into correlator values (1, 0, 0, 0, 0, 0);
 
--- `packed` is the whole call with its legs; the other columns are what is filtered and ordered by. `keys` are the keys under
+-- `packed` is the whole call with its legs; the other columns are what is filtered, ordered and counted by. `keys` are the keys under
 -- which it stands in call_key, so that they are found again when it is replaced.
 create table call (
     id                bytea primary key not null,
@@ -26,6 +26,9 @@ create table call (
     principal_subject text collate "C",
     effect            text collate "C",
     basis             text collate "C" not null,
+    status_class      text collate "C" not null,
+    failed            bigint not null,
+    duration_us       bigint,
     orphan            bigint not null,
     keys              bytea not null,
     packed            bytea not null

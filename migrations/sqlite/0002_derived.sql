@@ -11,7 +11,7 @@ create table correlator (
 ) strict;
 insert into correlator values (1, 0, 0, 0, 0, 0);
 
--- `packed` is the whole call with its legs; the other columns are what is filtered and ordered by. `keys` are the keys under
+-- `packed` is the whole call with its legs; the other columns are what is filtered, ordered and counted by. `keys` are the keys under
 -- which it stands in call_key, so that they are found again when it is replaced.
 create table call (
     id                blob    primary key not null,
@@ -26,6 +26,9 @@ create table call (
     principal_subject text,
     effect            text,
     basis             text    not null,
+    status_class      text    not null,
+    failed            integer not null,
+    duration_us       integer,
     orphan            integer not null,
     keys              blob    not null,
     packed            blob    not null

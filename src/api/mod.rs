@@ -7,6 +7,9 @@ pub mod dto;
 mod dto_leg;
 pub mod error;
 mod findings;
+mod grafana;
+mod grafana_params;
+mod grafana_rows;
 mod health;
 mod index;
 pub mod lookup;
@@ -63,6 +66,13 @@ const PATHS: &[&str] = &[
     "/v1/traces/ID",
     "/v1/findings",
     "/v1/rejects",
+    "/api/grafana/calls",
+    "/api/grafana/series",
+    "/api/grafana/durations",
+    "/api/grafana/summary",
+    "/api/grafana/top",
+    "/api/grafana/findings",
+    "/api/grafana/values/FIELD",
     "/healthz",
     "/readyz",
     "/metrics",
@@ -77,6 +87,13 @@ pub fn router(context: Context, uploads: Router) -> Router {
         .route("/v1/traces/{id}", get(traces::one))
         .route("/v1/findings", get(findings::list))
         .route("/v1/rejects", get(rejects::list))
+        .route("/api/grafana/calls", get(grafana::calls))
+        .route("/api/grafana/series", get(grafana::series))
+        .route("/api/grafana/durations", get(grafana::durations))
+        .route("/api/grafana/summary", get(grafana::summary))
+        .route("/api/grafana/top", get(grafana::top))
+        .route("/api/grafana/findings", get(grafana::findings))
+        .route("/api/grafana/values/{field}", get(grafana::values))
         .route_layer(middleware::from_fn_with_state(context.clone(), readers_only));
     let open = Router::new()
         .route("/", get(index::page))

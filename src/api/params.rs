@@ -52,12 +52,18 @@ impl Params {
         Ok(Params(params))
     }
 
+    /// Without the parameters that have this value, as if they had not been given.
+    pub fn without_value(mut self, value: &str) -> Params {
+        self.0.retain(|_, given| given != value);
+        self
+    }
+
     /// The value, if it is given and not empty: forms send empty fields, dashboards empty variables.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|v| !v.is_empty())
     }
 
-    fn typed<T: FromStr>(&self, name: &str) -> Result<Option<T>, ApiError>
+    pub(super) fn typed<T: FromStr>(&self, name: &str) -> Result<Option<T>, ApiError>
     where
         T::Err: std::fmt::Display,
     {
@@ -107,10 +113,19 @@ impl Params {
     }
 
     pub fn call_filter(&self) -> Result<CallFilter, ApiError> {
+        self.call_filter_within(self.typed("from")?, self.typed("to")?)
+    }
+
+    /// For a path that takes its times in another form.
+    pub fn call_filter_within(
+        &self,
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
+    ) -> Result<CallFilter, ApiError> {
         let trace_id = self.get("trace").map(TraceId::parse).transpose();
         Ok(CallFilter {
-            from: self.typed("from")?,
-            to: self.typed("to")?,
+            from,
+            to,
             principal: self.text("principal"),
             caller: self.text("caller"),
             callee: self.text("callee"),
@@ -122,9 +137,17 @@ impl Params {
     }
 
     pub fn finding_filter(&self) -> Result<FindingFilter, ApiError> {
+        self.finding_filter_within(self.typed("from")?, self.typed("to")?)
+    }
+
+    pub fn finding_filter_within(
+        &self,
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
+    ) -> Result<FindingFilter, ApiError> {
         Ok(FindingFilter {
-            from: self.typed("from")?,
-            to: self.typed("to")?,
+            from,
+            to,
             kind: self.typed("kind")?,
             severity: self.typed("severity")?,
             callee: self.text("callee"),
@@ -144,7 +167,7 @@ fn unknown(name: &str, known: &[&str]) -> String {
 }
 
 /// A hostile value is not sent back at length.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     format!("{:?}", text.chars().take(80).collect::<String>())
 }
 

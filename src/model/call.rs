@@ -132,6 +132,13 @@ impl Outcome {
             _ => "none",
         }
     }
+
+    /// The callee's side failed, or no answer came. Which gRPC statuses blame the server: OpenTelemetry's semantic conventions
+    /// for gRPC (UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS).
+    fn blames_the_callee(&self) -> bool {
+        let grpc = matches!(self.grpc_status, Some(2 | 4 | 12..=15));
+        grpc || self.status.is_some_and(|s| s >= 500) || (self.status.is_none() && self.stopped_at.is_some())
+    }
 }
 
 /// The join. `legs` holds the client side first, then the server side by start.
@@ -178,6 +185,12 @@ impl Call {
     /// `deny` when any judge denied, `allow` when one allowed, `None` when nobody is known to have judged.
     pub fn effect(&self) -> Option<Effect> {
         self.decisions.iter().map(|d| d.effect).max()
+    }
+
+    /// Ended in an error that is not the caller's: 5xx, its like in gRPC, or no answer where one was due. What was denied has
+    /// had its answer.
+    pub fn failed(&self) -> bool {
+        self.effect() != Some(Effect::Deny) && self.outcome.blames_the_callee()
     }
 
     /// Latest end that any of its legs saw.

@@ -169,7 +169,7 @@ fn all_keys(indexed: &IndexedCall) -> BTreeSet<i64> {
     indexed.keys.iter().copied().chain(ids.map(leg_key)).collect()
 }
 
-const CALL_WIDTH: usize = 15;
+const CALL_WIDTH: usize = 18;
 const FINDING_WIDTH: usize = 8;
 
 /// The rows of calls and findings, made before the transaction begins.
@@ -210,11 +210,12 @@ impl CallRows {
 }
 
 const INSERT_CALL: &str = "insert into call (id, start_us, end_us, settles_at_us, trace_id, caller_key, caller_name, \
-     callee_key, callee_name, principal_subject, effect, basis, orphan, keys, packed)";
+     callee_key, callee_name, principal_subject, effect, basis, status_class, failed, duration_us, orphan, keys, packed)";
 const REPLACE_CALL: &str = " on conflict (id) do update set start_us = excluded.start_us, end_us = excluded.end_us, \
      settles_at_us = excluded.settles_at_us, trace_id = excluded.trace_id, caller_key = excluded.caller_key, \
      caller_name = excluded.caller_name, callee_key = excluded.callee_key, callee_name = excluded.callee_name, \
      principal_subject = excluded.principal_subject, effect = excluded.effect, basis = excluded.basis, \
+     status_class = excluded.status_class, failed = excluded.failed, duration_us = excluded.duration_us, \
      orphan = excluded.orphan, keys = excluded.keys, packed = excluded.packed";
 const INSERT_FINDING: &str = "insert into finding (call_id, ordinal, kind, severity, start_us, hour_us, raised_at_us, absent_observer)";
 
@@ -235,6 +236,9 @@ fn call_row(indexed: &IndexedCall) -> Result<[Bind; CALL_WIDTH], StoreError> {
         Bind::maybe_text(subject.as_deref()),
         Bind::maybe_text(call.effect().map(Effect::as_str)),
         Bind::text(call.basis.as_str()),
+        Bind::text(call.outcome.status_class()),
+        Bind::int(call.failed().into()),
+        Bind::Int(call.outcome.duration_us),
         Bind::int(indexed.orphan.into()),
         Bind::bytes(keys),
         Bind::bytes(packed::pack(call)?),

@@ -10,6 +10,7 @@
 //! | `commit`, `block`, `deliveries` | evidence in and out |
 //! | `apply`, `derived` | what the correlator writes, and what it asks for |
 //! | `calls`, `findings`, `select` | questions, and the filters as SQL |
+//! | `summary` | counts and quantiles for dashboards |
 //! | `packed`, `packed_leg` | the whole call as bytes |
 //! | `tokens` | bearer tokens |
 //! | `statement`, `dialect` | the drivers, and where they differ |
@@ -30,6 +31,7 @@ mod packed_leg;
 mod select;
 mod shapes;
 mod statement;
+mod summary;
 mod tokens;
 
 pub use error::StoreError;
@@ -38,6 +40,7 @@ pub use shapes::{
     Change, Commit, Connection, CoverageDelta, IndexedCall, Order, Page, Position, StoredDelivery,
     StoredReject, TokenRow, Totals,
 };
+pub use summary::{CallCount, CallGroup, CallTotals, CountScope, Quantile};
 
 use sqlx::{PgPool, SqlitePool};
 

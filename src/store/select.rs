@@ -41,7 +41,7 @@ pub(super) fn calls(
     select
 }
 
-fn call_clauses(select: &mut Stmt, filter: &CallFilter) {
+pub(super) fn call_clauses(select: &mut Stmt, filter: &CallFilter) {
     if let Some(subject) = &filter.principal {
         select.push(" and c.principal_subject = ?", [Bind::text(&index_text(subject))]);
     }
@@ -97,7 +97,7 @@ fn matching_findings(filter: &FindingFilter, as_of: Timestamp) -> Stmt {
     select
 }
 
-fn times(select: &mut Stmt, start: &str, from: Option<Timestamp>, to: Option<Timestamp>) {
+pub(super) fn times(select: &mut Stmt, start: &str, from: Option<Timestamp>, to: Option<Timestamp>) {
     if let Some(from) = from {
         select.push(&format!(" and {start} >= ?"), [Bind::int(from.micros())]);
     }
