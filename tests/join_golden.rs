@@ -69,7 +69,8 @@ fn outcome(call: &Call) -> String {
     let o = &call.outcome;
     let status = o.status.map_or_else(|| "no status".to_owned(), |s| s.to_string());
     let grpc = o.grpc_status.map(|g| format!(" grpc {g}")).unwrap_or_default();
-    let stopped = o.stopped_at.zip(o.stopped_why.as_deref()).map(|(at, why)| format!("; stopped at {at}: {why}"));
+    let stopped =
+        o.stopped_at.zip(o.stopped_why.as_deref()).map(|(at, why)| format!("; stopped at {at}: {why}"));
     let flags = if o.flags.is_empty() { String::new() } else { format!("; {}", o.flags.join(", ")) };
     format!("{status}{grpc}, {} attempt(s){flags}{}", o.attempts, stopped.unwrap_or_default())
 }
