@@ -35,7 +35,8 @@ create table call (
 );
 create index call_by_start on call (start_us, id);
 create index call_by_callee_name on call (callee_name, start_us, id);
-create index call_by_callee_key on call (callee_key, start_us, id);
+-- With the end, so that what was served at a time is found without looking at each call before it.
+create index call_by_callee_key on call (callee_key, start_us, id, end_us);
 create index call_by_caller_name on call (caller_name, start_us, id);
 create index call_by_caller_key on call (caller_key, start_us, id);
 create index call_by_principal on call (principal_subject, start_us, id) where principal_subject is not null;
@@ -73,11 +74,13 @@ create table reject (
     primary key (delivery, line)
 );
 
--- `socket` is a hash of the two ends.
+-- `socket` is a hash of the two ends. A pair of ends is used again by later connections: each row is one span of use, and the spans
+-- of a socket lie further apart than the gap that parts two connections.
 create table connection (
-    socket   bytea primary key not null,
+    socket   bytea  not null,
     first_us bigint not null,
-    last_us  bigint not null
+    last_us  bigint not null,
+    primary key (socket, first_us)
 );
 
 create table coverage (

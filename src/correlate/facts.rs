@@ -3,8 +3,7 @@
 use crate::model::{Call, Leg, SocketPair, Timestamp};
 use std::collections::BTreeMap;
 
-/// How long before its first and after its last logged request a connection is taken to have been the proxy's own.
-pub const CONNECTION_SLACK_US: i64 = 300_000_000;
+pub use crate::model::CONNECTION_SLACK_US;
 
 /// Connections by socket pair: first and last time at which a caller's proxy logged a request on them.
 #[derive(Debug, Clone, Default)]

@@ -140,12 +140,8 @@ fn decode_all(deliveries: Vec<StoredDelivery>, until: Timestamp) -> Decoded {
 }
 
 fn connections(legs: &[Leg]) -> Vec<Connection> {
-    let mut spans: BTreeMap<_, (Timestamp, Timestamp)> = BTreeMap::new();
-    for (socket, first, last) in legs.iter().filter_map(connection_of) {
-        let span = spans.entry(socket.clone()).or_insert((first, last));
-        *span = (span.0.min(first), span.1.max(last));
-    }
-    spans.into_iter().map(|(socket, (first, last))| Connection { socket, first, last }).collect()
+    let uses = legs.iter().filter_map(connection_of);
+    uses.map(|(socket, first, last)| Connection { socket: socket.clone(), first, last }).collect()
 }
 
 /// The connections that the closure's own client legs tell, and those that the store knows for server legs without one.
@@ -246,7 +242,7 @@ impl Serving {
             *span = (span.0.min(from), span.1.max(to));
         }
         for (identity, (from, to)) in spans {
-            let mut served = store.calls_received(&identity, from, to, ADOPTION_LIMIT).await?;
+            let mut served = store.calls_serving(&identity, from, to, 0, ADOPTION_LIMIT).await?;
             served.retain(|c| !own.contains(&c.id));
             served.extend(calls.iter().filter(|c| served_in_mesh(c) && c.callee.key() == identity).cloned());
             served.sort_by_key(|c| (c.start, c.id));

@@ -69,6 +69,10 @@ pub struct LineRef {
     pub received_at: Timestamp,
 }
 
+/// How long before its first and after its last logged request a connection is taken to have been there: uses of the same ends
+/// that lie further apart are two connections.
+pub const CONNECTION_SLACK_US: i64 = 300_000_000;
+
 /// The TCP connection between the caller's proxy and the callee's, as `ip:port` texts: the caller's end and the callee's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketPair {

@@ -22,8 +22,8 @@ pub use finding::{Finding, FindingKind, Severity};
 pub use identity::{Assurance, Identity, IdentityKind, SpiffeId};
 pub use ids::{CallId, DeliveryId, LegId, LineHash, SpanId, TraceId};
 pub use leg::{
-    Certificate, EdgeDecision, Leg, LineRef, Observer, ObserverKind, Principal, Protocol, ResponseFlags,
-    Side, SignedPrincipal, SocketPair, Verdict,
+    CONNECTION_SLACK_US, Certificate, EdgeDecision, Leg, LineRef, Observer, ObserverKind, Principal,
+    Protocol, ResponseFlags, Side, SignedPrincipal, SocketPair, Verdict,
 };
 pub use time::{Clock, SystemClock, Timestamp};
 pub use trace_context::TraceContext;

@@ -7,11 +7,10 @@
 use super::error::inconsistent;
 use super::statement::{Bind, Stmt, Tx, insert, stmt};
 use super::{
-    Change, Connection, CoverageDelta, IndexedCall, Position, Store, StoreError, StoredReject, index_text,
+    Change, CoverageDelta, IndexedCall, Position, Store, StoreError, StoredReject, connections, index_text,
     packed,
 };
-use crate::model::{Call, CallId, Effect, Finding, LegId, SocketPair};
-use sha2::{Digest, Sha256};
+use crate::model::{Call, CallId, Effect, Finding, LegId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Rows per statement. On SQLite one at a time takes about twice as long as 16; from there to 512 no difference could be told.
@@ -64,7 +63,7 @@ impl Store {
         let findings = (rows.findings.len() / FINDING_WIDTH) as i64 - old_findings as i64;
         tx.execute_all(rows.statements(&old, &upserts)).await?;
         let rejects = tx.execute_all(reject_rows(&change.rejects)).await? as i64;
-        tx.execute_all(connection_rows(&change.connections)).await?;
+        connections::add(&mut tx, &change.connections).await?;
         tx.execute_all(coverage_rows(&change.coverage)).await?;
         let count = "update correlator set call_count = call_count + ?, finding_count = finding_count + ?, \
                      reject_count = reject_count + ?";
@@ -272,30 +271,6 @@ fn reject_rows(rejects: &[StoredReject]) -> Vec<Stmt> {
     });
     let head = "insert into reject (delivery, line, source, received_at_us, reason, detail)";
     insert(head, 6, rows.collect(), ROWS, " on conflict do nothing")
-}
-
-/// A socket pair as the connection table knows it.
-pub(super) fn socket_hash(socket: &SocketPair) -> Vec<u8> {
-    let hash =
-        Sha256::new().chain_update(&socket.client).chain_update([0]).chain_update(&socket.server).finalize();
-    hash[..16].to_vec()
-}
-
-fn connection_rows(connections: &[Connection]) -> Vec<Stmt> {
-    // Postgres refuses to update a row twice in one statement.
-    let mut merged: BTreeMap<Vec<u8>, (i64, i64)> = BTreeMap::new();
-    for c in connections {
-        let (first, last) = (c.first.micros(), c.last.micros());
-        let seen = merged.entry(socket_hash(&c.socket)).or_insert((first, last));
-        *seen = (seen.0.min(first), seen.1.max(last));
-    }
-    let rows = merged
-        .into_iter()
-        .flat_map(|(socket, (first, last))| [Bind::bytes(socket), Bind::int(first), Bind::int(last)]);
-    let tail = " on conflict (socket) do update set \
-                first_us = case when excluded.first_us < connection.first_us then excluded.first_us else connection.first_us end, \
-                last_us = case when excluded.last_us > connection.last_us then excluded.last_us else connection.last_us end";
-    insert("insert into connection (socket, first_us, last_us)", 3, rows.collect(), ROWS, tail)
 }
 
 fn coverage_rows(deltas: &[CoverageDelta]) -> Vec<Stmt> {

@@ -8,7 +8,7 @@
 //! | `shapes` | what goes in and comes out |
 //! | `open`, `location`, `error` | opening, and what can go wrong |
 //! | `commit`, `block`, `deliveries` | evidence in and out |
-//! | `apply`, `derived` | what the correlator writes, and what it asks for |
+//! | `apply`, `connections`, `derived` | what the correlator writes, and what it asks for |
 //! | `calls`, `findings`, `select` | questions, and the filters as SQL |
 //! | `summary` | counts and quantiles for dashboards |
 //! | `packed`, `packed_leg` | the whole call as bytes |
@@ -19,6 +19,7 @@ mod apply;
 mod block;
 mod calls;
 mod commit;
+mod connections;
 mod deliveries;
 mod derived;
 mod dialect;

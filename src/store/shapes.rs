@@ -48,7 +48,8 @@ pub struct StoredReject {
     pub detail: String,
 }
 
-/// A connection that the caller's own proxy has logged.
+/// A span of time in which the caller's own proxy used a pair of ends: as one line tells it, or, of what is stored, merged with
+/// the others that lie no further apart than [`crate::model::CONNECTION_SLACK_US`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
     pub socket: SocketPair,
@@ -80,7 +81,7 @@ pub struct Change {
     pub upserts: Vec<IndexedCall>,
     pub removed: Vec<CallId>,
     pub rejects: Vec<StoredReject>,
-    /// Merged by socket: earliest first, latest last.
+    /// Added to the spans that are stored.
     pub connections: Vec<Connection>,
     pub coverage: Vec<CoverageDelta>,
 }

@@ -170,21 +170,44 @@ pub async fn hostile_names_do_not_stop_the_correlator(bed: &Bed) {
     assert_eq!(bed.store.rejects(10).await.unwrap()[0].detail, "a \u{fffd} stood there");
 }
 
-pub async fn a_connection_keeps_its_first_and_last_time(bed: &Bed) {
-    let socket =
-        |port: u16| SocketPair { client: format!("10.0.0.1:{port}"), server: "10.0.0.2:20000".into() };
-    let seen = |port, first, last| Connection {
-        socket: socket(port),
-        first: HOUR.plus_us(first),
-        last: HOUR.plus_us(last),
-    };
-    // Within one change and across two.
-    let connections = vec![seen(1, 50, 60), seen(1, 40, 55), seen(2, 1, 2)];
+fn used(port: u16, first: i64, last: i64) -> Connection {
+    let socket = SocketPair { client: format!("10.0.0.1:{port}"), server: "10.0.0.2:20000".into() };
+    Connection { socket, first: HOUR.plus_us(first), last: HOUR.plus_us(last) }
+}
+
+pub async fn a_port_that_is_used_again_is_another_connection(bed: &Bed) {
+    let month = 30 * 86_400_000_000;
+    let (gap, socket) = (CONNECTION_SLACK_US, |port| used(port, 0, 0).socket);
+    // Within one change and across several.
+    let connections =
+        vec![used(1, 50, 60), used(1, 40, 55), used(2, 1, 2), used(1, 2 * month, 2 * month + 9)];
     derive(&bed.store, Change { connections, ..Change::default() }).await;
-    derive(&bed.store, Change { connections: vec![seen(1, 45, 90)], ..Change::default() }).await;
+    derive(&bed.store, Change { connections: vec![used(1, 45, 90)], ..Change::default() }).await;
     let known = bed.store.known_connections(&[socket(2), socket(3), socket(1)]).await.unwrap();
-    assert_eq!(known, [seen(1, 40, 90), seen(2, 1, 2)]);
+    assert_eq!(known, [used(1, 40, 90), used(1, 2 * month, 2 * month + 9), used(2, 1, 2)]);
     assert_eq!(bed.store.known_connections(&[]).await.unwrap(), []);
+
+    // The same uses in any order of arrival: two that are one gap apart are one, and one microsecond more parts them.
+    let uses = [used(7, 0, 10), used(7, 10 + gap, 20 + gap), used(7, 21 + 2 * gap, 30 + 2 * gap)];
+    for (port, order) in (10..).zip([[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]) {
+        for n in order {
+            let connections = vec![Connection { socket: socket(port), ..uses[n].clone() }];
+            derive(&bed.store, Change { connections, ..Change::default() }).await;
+        }
+        let known = bed.store.known_connections(&[socket(port)]).await.unwrap();
+        let expected = [used(port, 0, 20 + gap), used(port, 21 + 2 * gap, 30 + 2 * gap)];
+        assert_eq!(known, expected, "arrived as {order:?}");
+    }
+}
+
+pub async fn spans_that_come_to_touch_are_one(bed: &Bed) {
+    let gap = CONNECTION_SLACK_US;
+    let (early, late) = (used(1, 0, 10), used(1, 3 * gap, 4 * gap));
+    derive(&bed.store, Change { connections: vec![early, late], ..Change::default() }).await;
+    let between = used(1, gap, 2 * gap);
+    derive(&bed.store, Change { connections: vec![between], ..Change::default() }).await;
+    let whole = used(1, 0, 4 * gap);
+    assert_eq!(bed.store.known_connections(std::slice::from_ref(&whole.socket)).await.unwrap(), [whole]);
 }
 
 pub async fn calls_are_found_by_party_and_time(bed: &Bed) {
@@ -192,15 +215,34 @@ pub async fn calls_are_found_by_party_and_time(bed: &Bed) {
     let other = Call { callee: service("db"), caller: service("api"), ..call(4, 20) };
     let upserts = vec![orphan(3, 30, true), orphan(1, 10, true), orphan(2, 20, false), indexed(other)];
     derive(&bed.store, Change { upserts, ..Change::default() }).await;
-    let (api, web) = (service("api").key(), service("web").key());
     let at = |us| HOUR.plus_us(us);
-    let received =
-        async |from, to, limit| ids(&bed.store.calls_received(&api, at(from), at(to), limit).await.unwrap());
-    assert_eq!(received(10, 30, 9).await, [id(1), id(2), id(3)], "both ends belong to the range");
-    assert_eq!(received(11, 29, 9).await, [id(2)]);
-    assert_eq!(received(0, 99, 2).await, [id(1), id(2)]);
-    let orphans = bed.store.orphans(&web, at(0), at(30), 9).await.unwrap();
+    let orphans = bed.store.orphans(&service("web").key(), at(0), at(30), 9).await.unwrap();
     assert_eq!(ids(&orphans), [id(1), id(3)]);
+}
+
+pub async fn what_an_identity_was_serving_is_found_by_the_time_of_serving(bed: &Bed) {
+    let served = |n, from: i64, to: i64| {
+        let start = HOUR.plus_us(from);
+        let leg = Leg { start, duration_us: Some(to - from), ..bare_leg(id(n), Side::Server) };
+        Call { legs: vec![leg], ..call(n, from) }
+    };
+    let other = Call { callee: service("db"), ..served(4, 0, 100) };
+    derive_calls(&bed.store, [served(1, 10, 90), served(2, 20, 30), served(3, 40, 50), other]).await;
+    let api = service("api").key();
+    let serving = async |from, to, back_us, limit| {
+        let (from, to) = (HOUR.plus_us(from), HOUR.plus_us(to));
+        ids(&bed.store.calls_serving(&api, from, to, back_us, limit).await.unwrap())
+    };
+    assert_eq!(serving(35, 38, 1_000, 9).await, [id(1)], "it began before and ended after");
+    assert_eq!(
+        serving(30, 40, 1_000, 9).await,
+        [id(3), id(2), id(1)],
+        "both ends belong to it, newest first"
+    );
+    assert_eq!(serving(31, 39, 1_000, 9).await, [id(1)]);
+    assert_eq!(serving(30, 40, 1_000, 2).await, [id(3), id(2)], "the newest of them");
+    assert_eq!(serving(30, 40, 10, 9).await, [id(3), id(2)], "not those that started too long before");
+    assert_eq!(serving(91, 99, 1_000, 9).await, []);
 }
 
 pub async fn many_calls_in_one_change_are_all_there(bed: &Bed) {

@@ -138,7 +138,7 @@ pub async fn a_finding_holds_from_when_it_was_raised(bed: &Bed) {
     }
     // Whoever derives sees them all.
     assert_eq!(bed.store.calls_by_key(&[5]).await.unwrap(), std::slice::from_ref(&accused));
-    let received = bed.store.calls_received(&service("api").key(), HOUR, LATER, 9).await.unwrap();
+    let received = bed.store.calls_serving(&service("api").key(), HOUR, LATER, 0, 9).await.unwrap();
     assert_eq!(received, [accused]);
 }
 
