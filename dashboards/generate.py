@@ -331,7 +331,7 @@ def dashboard(uid, title, description, panels, variables):
         "graphTooltip": 1,
         "time": {"from": "now-1h", "to": "now"},
         "timezone": "utc",
-        "refresh": "30s",
+        "refresh": "1m",
         "timepicker": {},
         "fiscalYearStartMonth": 0,
         "liveNow": False,
@@ -345,37 +345,44 @@ def dashboard(uid, title, description, panels, variables):
 NOTHING = "No calls in this time range. Is a source sending, and is it joined (complete)?"
 
 
-def wholeness(place, filters=None):
-    words = {
-        "true": {"color": GREEN, "index": 0, "text": "all"},
-        "false": {"color": ORANGE, "index": 1, "text": "newest 200,000"},
-    }
-    return stat(
-        "Counted",
-        "Are the numbers about every call of the time range? calltrail counts 200,000 calls at most, the newest ones; with "
-        "more, choose a shorter range.",
-        place,
-        Column("all_counted", "boolean", unit="bool"),
-        "calltrail did not answer",
-        mappings=[{"type": "value", "options": words}],
-        filters=filters,
+def state_of_the_numbers(place, filters=None):
+    """Two tiles of one answer: whether everything was counted, and whether everything has been joined."""
+    columns = [Column("all_counted", "boolean"), Column("complete", "boolean")]
+    reduce = {"calcs": ["lastNotNull"], "fields": "/^(all_counted|complete)$/", "values": False}
+    options = {"colorMode": "value", "graphMode": "none", "orientation": "auto", "reduceOptions": reduce,
+               "textMode": "value_and_name", "justifyMode": "auto", "wideLayout": True}
+
+    def words(yes, no):
+        named = {"true": {"color": GREEN, "index": 0, "text": yes}, "false": {"color": ORANGE, "index": 1, "text": no}}
+        return [{"type": "value", "options": named}]
+
+    overrides = [
+        override("all_counted", displayName="Counted", mappings=words("every call", "the newest 100,000")),
+        override("complete", displayName="Joined", mappings=words("up to date", "catching up")),
+    ]
+    defaults = {"noValue": "calltrail did not answer", "thresholds": PLAIN, "mappings": [], "links": [],
+                "color": {"mode": "thresholds"}, "unit": "bool"}
+    question = (
+        "Can the numbers be relied upon? calltrail counts 100,000 calls at most, the newest of the time range; with more, choose "
+        "a shorter one. While it is catching up, the newest calls are missing or have one side only."
     )
+    asked = [target("/api/grafana/summary", columns, {**TIMES, **(filters or {})})]
+    return panel("stat", "State of the numbers", question, place, asked, defaults, overrides, options)
 
 
-def joined(place):
-    words = {
-        "true": {"color": GREEN, "index": 0, "text": "up to date"},
-        "false": {"color": ORANGE, "index": 1, "text": "catching up"},
-    }
-    return stat(
-        "Joining",
-        "Has everything that calltrail had accepted when it answered been joined into calls? While it catches up, the newest "
-        "calls are missing or have one side only.",
-        place,
-        Column("complete", "boolean", unit="bool"),
-        "calltrail did not answer",
-        mappings=[{"type": "value", "options": words}],
+def quantiles(place):
+    columns = [Column("label"), Column("duration_us", "number")]
+    reduce = {"calcs": ["lastNotNull"], "fields": "/^duration_us$/", "values": True, "limit": 3}
+    options = {"colorMode": "value", "graphMode": "none", "orientation": "auto", "reduceOptions": reduce,
+               "textMode": "value_and_name", "justifyMode": "auto", "wideLayout": True}
+    defaults = {"noValue": "No call in this time range has a duration.", "thresholds": PLAIN, "mappings": [], "links": [],
+                "color": {"mode": "thresholds"}, "unit": "µs"}
+    question = (
+        "How long did half (p50), 95 % (p95) and 99 % (p99) of the calls take, at most? Durations are of the caller's side where "
+        "there is one."
     )
+    asked = [target("/api/grafana/durations", columns, TIMES)]
+    return panel("stat", "How long calls took", question, place, asked, defaults, options=options)
 
 
 def top(title, question, place, by, filter_name):
@@ -444,8 +451,7 @@ def overview():
                  "What was denied is not counted: it had its answer.", (4, 0, 4, 4),
                  Column("failed_share", "number", unit="percentunit"), NOTHING,
                  steps(("base", GREEN), (0.01, YELLOW), (0.05, RED)), link=audit_link("These calls")),
-            stat("p95 of duration", "How long did all but the slowest 5 % of the calls take, at most, as the caller's side saw it?",
-                 (8, 0, 4, 4), Column("p95_us", "number", unit="µs"), "No call in this time range has a duration."),
+            quantiles((8, 0, 4, 4)),
             stat("Denied", "How many calls did any judge deny (Worker policy, Consul intention, JWT)?", (12, 0, 4, 4),
                  Column("denied", "number", unit="short"), NOTHING, steps(("base", GREEN), (1, ORANGE)),
                  link=audit_link("The denied calls", decision="deny")),
@@ -476,8 +482,7 @@ def overview():
             top("Top callees", "Who is called most?", (8, 28, 8, 9), "callee", "callee"),
             top("Top principals", "On whose behalf are most calls made? Only calls whose principal is known.", (16, 28, 8, 9),
                 "principal", "principal"),
-            joined((0, 37, 4, 4)),
-            wholeness((4, 37, 4, 4)),
+            state_of_the_numbers((0, 37, 6, 4)),
         ],
         [datasource_variable(), url_variable()],
     )
@@ -499,8 +504,7 @@ def audit():
             stat("Joined for certain", "Which share of them was joined by proof or by an unguessable key?", (12, 0, 4, 4),
                  Column("joined_share", "number", unit="percentunit"), no_match,
                  steps(("base", RED), (0.8, YELLOW), (0.95, GREEN)), filters=FILTERS),
-            joined((16, 0, 4, 4)),
-            wholeness((20, 0, 4, 4), FILTERS),
+            state_of_the_numbers((16, 0, 8, 4), FILTERS),
             chart("Matching calls over time", "When did they happen, and by whose leave?", (0, 4, 24, 6), "/api/grafana/series",
                   {"by": "effect", **FILTERS}, no_match, EFFECTS),
             table("Calls", "Which calls are they? The newest 500; the last column leads to a call with its legs and raw lines.",

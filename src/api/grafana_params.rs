@@ -77,16 +77,26 @@ impl Asked {
 
     /// Length of a step. A step so short that the range would have too many is lengthened; the answer says how long it is.
     pub fn step_ms(&self) -> Result<i64, ApiError> {
-        let range_ms = self.to.millis() - self.from.millis();
-        let shortest = (range_ms + MAX_STEPS - 1) / MAX_STEPS;
-        let asked = match self.params.typed::<i64>("step")? {
+        let by_default = (self.range_ms() / DEFAULT_STEPS).max(1);
+        Ok(self.given_step_ms()?.unwrap_or(by_default))
+    }
+
+    /// The same, where none at all means something else.
+    pub fn given_step_ms(&self) -> Result<Option<i64>, ApiError> {
+        match self.params.typed::<i64>("step")? {
+            None => Ok(None),
             Some(step_ms) if step_ms < 1 => {
-                return Err(ApiError::BadParameter("step is in milliseconds, at least 1".to_owned()));
+                Err(ApiError::BadParameter("step is in milliseconds, at least 1".to_owned()))
             }
-            Some(step_ms) => step_ms.min(MAX_RANGE_DAYS * DAY_MS),
-            None => range_ms / DEFAULT_STEPS,
-        };
-        Ok(asked.max(shortest).max(1))
+            Some(step_ms) => {
+                let shortest = (self.range_ms() + MAX_STEPS - 1) / MAX_STEPS;
+                Ok(Some(step_ms.min(MAX_RANGE_DAYS * DAY_MS).max(shortest)))
+            }
+        }
+    }
+
+    fn range_ms(&self) -> i64 {
+        self.to.millis() - self.from.millis()
     }
 }
 

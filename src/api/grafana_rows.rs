@@ -157,19 +157,18 @@ pub struct SummaryRow {
     pub keyed: i64,
     /// Calls whose two sides were joined by proof or by an unguessable key.
     pub joined_share: Option<f64>,
-    pub p95_us: Option<i64>,
     pub findings_high: i64,
     pub findings_medium: i64,
     pub findings_low: i64,
     pub findings_info: i64,
-    /// `false`: the range holds more than is counted, and the numbers are of its newest calls.
+    /// `false`: the range may hold more than is counted, and the numbers are of its newest calls and findings.
     pub all_counted: bool,
     /// Everything that had been accepted when this was answered has been joined.
     pub complete: bool,
 }
 
 impl SummaryRow {
-    pub fn new(totals: &CallTotals, p95_us: Option<i64>, findings: &[(Severity, i64)]) -> Self {
+    pub fn new(totals: &CallTotals, findings: &[(Severity, i64)]) -> Self {
         let share = |part: i64| (totals.calls > 0).then(|| part as f64 / totals.calls as f64);
         let found = |wanted| findings.iter().filter(|(s, _)| *s == wanted).map(|(_, count)| count).sum();
         SummaryRow {
@@ -181,7 +180,6 @@ impl SummaryRow {
             proven: totals.proven,
             keyed: totals.keyed,
             joined_share: share(totals.proven + totals.keyed),
-            p95_us,
             findings_high: found(Severity::High),
             findings_medium: found(Severity::Medium),
             findings_low: found(Severity::Low),

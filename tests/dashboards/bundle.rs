@@ -235,7 +235,9 @@ impl Query {
             named.extend(self.overridden_labels());
         }
         let reduced = text(&self.panel["options"]["reduceOptions"]["fields"]);
-        named.extend(reduced.strip_prefix("/^").and_then(|r| r.strip_suffix("$/")).map(str::to_owned));
+        named.extend(
+            reduced.split(['/', '^', '$', '(', ')', '|']).filter(|n| !n.is_empty()).map(str::to_owned),
+        );
         for link in &self.links {
             let fields =
                 link.split("${__data.fields.").skip(1).filter_map(|rest| rest.split(['}', ':']).next());
