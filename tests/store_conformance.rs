@@ -54,6 +54,8 @@ stories! {
     questions::pages_show_every_call_once_also_when_starts_are_equal,
     questions::each_filter_finds_its_calls_and_no_others,
     questions::a_trace_is_listed_by_start,
+    questions::calls_under_a_key_are_listed_by_start_up_to_a_limit,
+    questions::a_call_that_is_being_replaced_never_shows_another_ones_findings,
     questions::a_finding_holds_from_when_it_was_raised,
     questions::absence_is_held_against_nobody_who_did_not_report_well,
     questions::a_page_of_findings_never_parts_those_of_one_call,

@@ -44,16 +44,18 @@ pub async fn one(
 ) -> Result<Response, ApiError> {
     let params = Params::parse(query.as_deref(), params::ONE)?;
     let as_of = context.as_of(params.as_of()?);
+    let complete = context.complete().await?;
     let found = lookup::find(&context.store, &lookup::text(id), as_of).await?;
     Ok(match found {
         Found::One { call, superseded } => {
             let superseded_by = superseded.then(|| call.id.to_string());
             Json(CallDto { superseded_by, ..CallDto::new(&call, as_of) }).into_response()
         }
-        Found::Several(calls) => {
-            let note = format!("{} calls carry this id; ask for one of them by its own id", calls.len());
+        Found::Several { calls, more } => {
+            let note = format!("{} carry this id; ask for one of them by its own id", counted(&calls, more));
             let calls = calls.iter().map(|c| CallDto::without_legs(c, as_of)).collect();
-            Json(CallMatches { calls, note, as_of: as_of.to_string() }).into_response()
+            let complete = complete && !more;
+            Json(CallMatches { calls, note, as_of: as_of.to_string(), complete }).into_response()
         }
     })
 }
@@ -66,11 +68,11 @@ pub async fn evidence(
     let params = Params::parse(query.as_deref(), params::ONE)?;
     let call = match lookup::find(&context.store, &lookup::text(id), context.as_of(params.as_of()?)).await? {
         Found::One { call, .. } => call,
-        Found::Several(calls) => {
+        Found::Several { calls, more } => {
             let ids: Vec<String> = calls.iter().take(5).map(|c| c.id.to_string()).collect();
             let what = format!(
-                "{} calls carry this id; ask for the evidence of one of them: {}",
-                calls.len(),
+                "{} carry this id; ask for the evidence of one of them: {}",
+                counted(&calls, more),
                 ids.join(", ")
             );
             return Err(ApiError::BadParameter(what));
@@ -82,6 +84,10 @@ pub async fn evidence(
         lines.extend(raw.map(|raw| evidence_line(reference, leg_ids, raw)));
     }
     Ok(Json(EvidenceDto { call_id: call.id.to_string(), lines }))
+}
+
+fn counted(calls: &[Call], more: bool) -> String {
+    format!("{}{} calls", if more { "more than " } else { "" }, calls.len())
 }
 
 /// Each line once: a Worker's event or a gateway's line yields several legs.

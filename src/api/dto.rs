@@ -121,6 +121,8 @@ pub struct CallMatches {
     pub calls: Vec<CallDto>,
     pub note: String,
     pub as_of: String,
+    /// As for a page, and there are no more calls than these.
+    pub complete: bool,
 }
 
 /// A finding with the call that it is on.
@@ -164,6 +166,7 @@ pub struct TraceRow {
 pub struct TraceDto {
     pub trace_id: String,
     pub calls: Vec<TraceRow>,
+    /// As for a page, and the trace has no more calls than these.
     pub complete: bool,
     pub as_of: String,
 }

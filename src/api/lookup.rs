@@ -16,8 +16,16 @@ pub enum Found {
         /// The id asked for is one of the call's own ids and not the one it has now.
         superseded: bool,
     },
-    Several(Vec<Call>),
+    Several {
+        /// By start, at most [`MOST_CALLS`].
+        calls: Vec<Call>,
+        /// There are more than these.
+        more: bool,
+    },
 }
+
+/// Most calls of one trace or one id in an answer: beyond them it says that there are more.
+pub const MOST_CALLS: u32 = 10_000;
 
 /// Longest id that is looked for: no log of ours holds a longer one.
 const MAX_ID_CHARS: usize = 256;
@@ -32,15 +40,13 @@ pub async fn find(store: &Store, text: &str, as_of: Timestamp) -> Result<Found, 
     if text.is_empty() || text.len() > MAX_ID_CHARS {
         return Err(not_found(text));
     }
-    let mut calls = store.calls_with_keys(&asked.keys(), as_of).await?;
+    let page = store.calls_with_keys(&asked.keys(), as_of, MOST_CALLS).await?;
+    let (mut calls, more) = (page.rows, page.next.is_some());
     calls.retain(|call| asked.is_of(call));
     match calls.len() {
         0 => Err(not_found(text)),
         1 => Ok(Found::One { call: Box::new(calls.remove(0)), superseded: false }),
-        _ => {
-            calls.sort_by_key(|c| (c.start, c.id));
-            Ok(Found::Several(calls))
-        }
+        _ => Ok(Found::Several { calls, more }),
     }
 }
 

@@ -119,11 +119,11 @@ impl Asked {
         match self {
             Asked::Data(store) => {
                 let at = moment(as_of);
-                let calls = store.trace(id, at).await?;
-                Ok((!calls.is_empty()).then_some(TraceDto {
+                let page = store.trace(id, at, lookup::MOST_CALLS).await?;
+                Ok((!page.rows.is_empty()).then_some(TraceDto {
                     trace_id: id.to_string(),
-                    calls: dto::tree(&calls, at),
-                    complete: complete(store).await?,
+                    calls: dto::tree(&page.rows, at),
+                    complete: complete(store).await? && page.next.is_none(),
                     as_of: at.to_string(),
                 }))
             }
@@ -157,7 +157,7 @@ impl Asked {
                         dto.superseded_by = superseded.then(|| dto.id.clone());
                         Ok(Hit::One(Box::new(dto)))
                     }
-                    Ok(Found::Several(calls)) => {
+                    Ok(Found::Several { calls, .. }) => {
                         Ok(Hit::Several(calls.iter().map(|c| CallDto::without_legs(c, at)).collect()))
                     }
                     Err(ApiError::NotFound(_)) => Ok(Hit::Nothing),

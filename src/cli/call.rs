@@ -6,6 +6,7 @@ use super::calls::ndjson;
 use super::filter::AsOf;
 use super::paint::{Paint, emit};
 use super::{page, table};
+use crate::api::lookup::MOST_CALLS;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
@@ -47,7 +48,12 @@ pub async fn run(args: CallArgs, place: &Place) -> Result<()> {
         Hit::Several(calls) if args.format == OneFormat::Page => {
             emit(&table::calls(&calls, Paint::of_stdout()))?;
             let ids: Vec<&str> = calls.iter().map(|c| c.id.as_str()).collect();
-            emit(&format!("{:?} is not unique; ask for one of these calls:\n{}\n", args.id, ids.join("\n")))
+            let more = if ids.len() >= MOST_CALLS as usize { " (there are more)" } else { "" };
+            emit(&format!(
+                "{:?} is not unique; ask for one of these calls{more}:\n{}\n",
+                args.id,
+                ids.join("\n")
+            ))
         }
         Hit::Several(calls) => emit(&ndjson(&calls)?),
         Hit::Nothing => bail!(

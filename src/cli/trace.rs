@@ -7,6 +7,7 @@ use super::filter::AsOf;
 use super::paint::{Paint, emit};
 use super::phrase;
 use crate::api::dto::{CallDto, TraceDto, TraceRow};
+use crate::api::lookup::MOST_CALLS;
 use crate::model::TraceId;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -44,7 +45,12 @@ pub async fn run(args: TraceArgs, place: &Place) -> Result<()> {
         TreeFormat::Json => format!("{}\n", serde_json::to_string_pretty(&trace)?),
         TreeFormat::Ndjson => ndjson(&trace.calls)?,
     })?;
-    if !trace.complete {
+    if !trace.complete && trace.calls.len() >= MOST_CALLS as usize {
+        eprintln!(
+            "the trace has more calls than these: `calltrail export calls --trace {}` writes all",
+            args.id
+        );
+    } else if !trace.complete {
         eprintln!("not everything that was accepted has been joined yet: ask again for the rest");
     }
     Ok(())

@@ -1,8 +1,8 @@
 //! What the correlator asks for: calls by key, by party and time, with all their findings.
 
-use super::statement::{Bind, Stmt, stmt};
+use super::statement::{Bind, Stmt, Tx, stmt};
 use super::{Store, StoreError, packed};
-use crate::model::{Call, CallId, Timestamp};
+use crate::model::{Call, Timestamp};
 use std::collections::BTreeMap;
 
 /// Keys per `in` list.
@@ -12,14 +12,9 @@ impl Store {
     /// All calls that carry any of the keys (a superset, since keys are hashes), each once, by id. They carry all their
     /// findings, whether these hold at any time or not.
     pub async fn calls_by_key(&self, keys: &[i64]) -> Result<Vec<Call>, StoreError> {
-        let mut calls: BTreeMap<CallId, Call> = BTreeMap::new();
+        let (mut tx, mut calls) = (self.snapshot().await?, BTreeMap::new());
         for keys in keys.chunks(KEYS) {
-            let mut select = stmt(
-                "select c.packed from call c where c.id in (select k.call_id from call_key k where k.key in ",
-            );
-            select.push_list(keys.iter().copied().map(Bind::int).collect());
-            select.push(")", []);
-            calls.extend(self.packed_calls(select).await?.into_iter().map(|call| (call.id, call)));
+            calls.extend(tx.packed_calls(with_keys(keys)).await?.into_iter().map(|call| (call.id, call)));
         }
         Ok(calls.into_values().collect())
     }
@@ -37,7 +32,8 @@ impl Store {
         let select = "select packed from call where callee_key = ? and start_us >= ? and start_us <= ? and end_us >= ? \
                       order by start_us desc, id desc limit ?";
         let select = stmt(select).text(&super::index_text(callee_key)).int(from.plus_us(-back_us).micros());
-        self.packed_calls(select.int(to.micros()).int(from.micros()).int(limit.into())).await
+        let select = select.int(to.micros()).int(from.micros()).int(limit.into());
+        self.snapshot().await?.packed_calls(select).await
     }
 
     /// Orphans (see `IndexedCall::orphan`) made by an identity that started in `[from, to]`, by start, at most `limit`.
@@ -51,11 +47,22 @@ impl Store {
         let select = "select packed from call where orphan = 1 and caller_key = ? and start_us >= ? and start_us <= ? \
                       order by start_us, id limit ?";
         let select = stmt(select).text(&super::index_text(caller_key)).int(from.micros()).int(to.micros());
-        self.packed_calls(select.int(limit.into())).await
+        self.snapshot().await?.packed_calls(select.int(limit.into())).await
     }
+}
 
+/// The calls that carry any of the keys, of which there must be at least one.
+pub(super) fn with_keys(keys: &[i64]) -> Stmt {
+    let mut select =
+        stmt("select c.packed from call c where c.id in (select k.call_id from call_key k where k.key in ");
+    select.push_list(keys.iter().copied().map(Bind::int).collect());
+    select.push(")", []);
+    select
+}
+
+impl Tx {
     /// Calls of a statement that selects `packed` alone, in its order, with all their findings.
-    pub(super) async fn packed_calls(&self, select: Stmt) -> Result<Vec<Call>, StoreError> {
+    pub(super) async fn packed_calls(&mut self, select: Stmt) -> Result<Vec<Call>, StoreError> {
         let rows: Vec<(Vec<u8>,)> = self.rows(select).await?;
         rows.iter().map(|(packed,)| packed::unpack(packed)).collect()
     }

@@ -26,6 +26,9 @@ pub(super) const SQLITE_PRAGMAS: [(&str, &str); 3] = [
 pub(super) const POSTGRES_SETTINGS: &str = "set plan_cache_mode = force_custom_plan; set lock_timeout = '8s'; \
      set idle_in_transaction_session_timeout = '60s'; set synchronous_commit = on";
 
+/// Begins a transaction that sees one state of the database. On SQLite any transaction that only reads does.
+pub(super) const POSTGRES_SNAPSHOT: &str = "begin isolation level repeatable read read only";
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,11 +20,13 @@ impl Store {
         after: Option<Cursor>,
         limit: u32,
     ) -> Result<Page<(Call, Finding)>, StoreError> {
-        let mut rows: Vec<FindingRow> = self.rows(select::findings(filter, as_of, after, limit)).await?;
+        let mut tx = self.snapshot().await?;
+        let mut rows: Vec<FindingRow> = tx.rows(select::findings(filter, as_of, after, limit)).await?;
         let mut next = None;
         if let Some((start_us, id, ordinal, _)) = rows.last().filter(|_| rows.len() >= limit as usize) {
             next = Some(Cursor { start: Timestamp(*start_us), id: call_id(id.clone())? });
-            rows.extend(self.rest_of_call(filter, as_of, *start_us, id, *ordinal).await?);
+            let of_call = [Bind::int(*start_us), Bind::bytes(id.as_slice()), Bind::int(*ordinal)];
+            rows.extend(tx.rows(select::findings_of_call(filter, as_of, of_call)).await?);
         }
         let mut calls: BTreeMap<CallId, Call> = BTreeMap::new();
         let mut found = Vec::with_capacity(rows.len());
@@ -40,23 +42,10 @@ impl Store {
                 finding.ok_or_else(|| inconsistent("finding", format!("{id} has no such finding")))?,
             ));
         }
-        let calls = self.with_holding(calls.into_values().collect(), as_of).await?;
+        let calls = tx.with_holding(calls.into_values().collect(), as_of).await?;
         let calls: BTreeMap<CallId, Call> = calls.into_iter().map(|c| (c.id, c)).collect();
         let rows = found.into_iter().filter_map(|(id, finding)| Some((calls.get(&id)?.clone(), finding)));
         Ok(Page { rows: rows.collect(), next })
-    }
-
-    /// The findings of a call that come after the given one.
-    async fn rest_of_call(
-        &self,
-        filter: &FindingFilter,
-        as_of: Timestamp,
-        start_us: i64,
-        id: &[u8],
-        ordinal: i64,
-    ) -> Result<Vec<FindingRow>, StoreError> {
-        let of_call = [Bind::int(start_us), Bind::bytes(id), Bind::int(ordinal)];
-        self.rows(select::findings_of_call(filter, as_of, of_call)).await
     }
 
     /// Newest first.

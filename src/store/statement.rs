@@ -190,9 +190,17 @@ impl Store {
             Db::Postgres(pool) => Tx::Postgres(pool.begin().await?),
         })
     }
+
+    /// Starts reading: all statements see the database as it was at the first one. Ends when it is dropped.
+    pub(super) async fn snapshot(&self) -> Result<Tx, StoreError> {
+        Ok(match &self.db {
+            Db::Sqlite { read, .. } => Tx::Sqlite(read.begin().await?),
+            Db::Postgres(pool) => Tx::Postgres(pool.begin_with(dialect::POSTGRES_SNAPSHOT).await?),
+        })
+    }
 }
 
-/// A write transaction on either database.
+/// A transaction on either database.
 pub(super) enum Tx {
     Sqlite(Transaction<'static, Sqlite>),
     Postgres(Transaction<'static, Postgres>),
