@@ -2,11 +2,14 @@
 //!
 //! The caller owns the listener and the stop signal, so that a test binds port 0 and stops when it likes.
 
+mod opening;
+
 use crate::api::auth::Gate;
 use crate::api::{self, Context};
 use crate::config::Config;
 use crate::correlate::task;
 use crate::ingest::http::{self, Uploads};
+use crate::ingest::room::Room;
 use crate::ingest::writer::Writer;
 use crate::model::SystemClock;
 use crate::store::Store;
@@ -15,8 +18,9 @@ use anyhow::{Context as _, bail};
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use opening::Opening;
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -26,8 +30,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
-/// How long a client may take to send the head of a request, and how long a connection may say nothing at all.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// Between two attempts to accept when the machine has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -124,6 +126,7 @@ fn routes(config: &Config, store: &Store, gate: Arc<Gate>, writer: Writer) -> Ro
         gate: gate.clone(),
         metrics: metrics.clone(),
         clock: Arc::new(SystemClock),
+        room: Room::new(config.limits.upload_memory_bytes),
         in_work: Arc::new(Semaphore::new(config.limits.uploads_at_once)),
     };
     let context = Context { store: store.clone(), gate, metrics, clock: Arc::new(SystemClock) };
@@ -148,7 +151,7 @@ async fn serve(listener: TcpListener, router: Router, config: &Config, shutdown:
             () = &mut shutdown => break,
             (permit, accepted) = accepted => match accepted {
                 Ok((stream, _)) => {
-                    let connection = connection(stream, router.clone(), graceful.watcher());
+                    let connection = connection(stream, router.clone(), config.head_timeout, graceful.watcher());
                     connections.spawn(async move { connection.await; drop(permit) });
                 }
                 Err(error) => {
@@ -165,21 +168,17 @@ async fn serve(listener: TcpListener, router: Router, config: &Config, shutdown:
     connections.shutdown().await;
 }
 
-async fn connection(stream: TcpStream, router: Router, watcher: hyper_util::server::graceful::Watcher) {
+/// A client that says nothing, or stops in the middle of a head, must not hold its place longer than `head_timeout`.
+async fn connection(stream: TcpStream, router: Router, head_timeout: Duration, watcher: Watcher) {
     let _ = stream.set_nodelay(true);
-    // A client that connects and says nothing must not hold its place: the timers of the protocols start with the first byte.
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(HEAD_TIMEOUT)
-        .keep_alive_timeout(HEAD_TIMEOUT);
-    let first_byte = async {
-        let _ = tokio::time::timeout(HEAD_TIMEOUT, stream.readable()).await;
-        stream
-    };
-    let stream = first_byte.await;
+        .keep_alive_interval(head_timeout)
+        .keep_alive_timeout(head_timeout);
+    let stream = Opening::new(stream, head_timeout);
     let served = watcher
         .watch(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).into_owned());
     if let Err(error) = served.await {

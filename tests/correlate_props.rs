@@ -60,7 +60,12 @@ fn capture(folder: &str) -> Vec<RawLine> {
         flate2::read::MultiGzDecoder::new(file).read_to_end(&mut body).unwrap();
         let name = path.file_name().unwrap().to_str().unwrap();
         let proxy = (folder == "mesh").then(|| name.split('.').next().unwrap().to_owned());
-        lines.extend(frame::split(&body).into_iter().map(|bytes| RawLine { proxy: proxy.clone(), bytes }));
+        lines.extend(
+            frame::split(&body, usize::MAX)
+                .unwrap()
+                .into_iter()
+                .map(|bytes| RawLine { proxy: proxy.clone(), bytes }),
+        );
     }
     lines
 }

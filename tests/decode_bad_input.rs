@@ -53,7 +53,7 @@ fn each_reject_names_its_reason_and_what_to_do() {
         ",\"Subrequests\":[{\"RayID\":\"0\"".repeat(200),
         "}]".repeat(200)
     );
-    let table: [(&str, Vec<u8>, RejectReason, &str); 15] = [
+    let table: [(&str, Vec<u8>, RejectReason, &str); 16] = [
         ("text", b"hello".to_vec(), NotJson, "one JSON object per line"),
         ("cut short", first_line(ENVOY)[..300].into(), NotJson, "ends too early"),
         ("NUL", first_line(ENVOY).replace("GET", "\0").into(), NotJson, "not valid JSON"),
@@ -73,6 +73,12 @@ fn each_reject_names_its_reason_and_what_to_do() {
             "fields msg",
         ),
         ("empty object", b"{}".to_vec(), UnknownFormat, "no fields"),
+        (
+            "too long",
+            with_field(first_line(ENVOY), "path", &format!("\"/{}\"", "secret".repeat(1 << 20))).into(),
+            TooLong,
+            "one object per request",
+        ),
         ("too deep", deep.into_bytes(), TooDeep, "127 levels"),
         ("no start_time", without_field(first_line(ENVOY), "start_time").into(), MissingField, "start_time"),
         (
@@ -189,9 +195,43 @@ fn two_honest_identical_lines_are_two_legs() {
 #[test]
 fn a_bad_line_does_not_touch_its_neighbours() {
     let body = format!("{}\n{{\"broken\":\n{}\n", first_line(ENVOY), first_line(ZONE));
-    let decoded = decode_lines(frame::split(body.as_bytes()));
+    let decoded = decode_lines(frame::split(body.as_bytes(), usize::MAX).unwrap());
     assert_eq!(decoded.legs.iter().map(|leg| leg.line.line).collect::<Vec<_>>(), [1, 3]);
     assert_eq!(decoded.rejects[0].0, 2);
+}
+
+/// Numbers that no sender writes by mistake.
+const HOSTILE: &[&str] = &[
+    "-1",
+    "0",
+    "315576000001",
+    "9223372036854775",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "18446744073709551615",
+    "253402300799999",
+    "253402300799999999",
+    "1e300",
+    "-1e300",
+    "8.9e18",
+];
+
+/// The line with some of its numbers replaced, those inside its records among them.
+fn with_hostile_numbers(line: &str, choices: &[usize]) -> String {
+    let mut choices = choices.iter().cycle();
+    let mut text = String::new();
+    let mut rest = line;
+    while let Some(at) = rest.find(':') {
+        let (before, behind) = rest.split_at(at + 1);
+        text.push_str(before);
+        let number = behind.len() - behind.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
+        match HOSTILE.get(*choices.next().unwrap()) {
+            Some(hostile) if number > 0 => text.push_str(hostile),
+            _ => text.push_str(&behind[..number]),
+        }
+        rest = &behind[number..];
+    }
+    text + rest
 }
 
 fn real_line() -> impl Strategy<Value = &'static str> {
@@ -216,13 +256,28 @@ proptest! {
         prop_assert_eq!(decoded.rejects.len(), usize::from(decoded.legs.is_empty()));
     }
 
+    /// Whatever numbers a line holds, its legs begin and end between 1970 and the year 9999: later sums cannot overflow.
+    #[test]
+    fn hostile_numbers_never_leave_the_calendar(
+        line in real_line(), choices in prop::collection::vec(0..2 * HOSTILE.len(), 1..40),
+    ) {
+        let line = with_hostile_numbers(line, &choices);
+        for leg in decode(&line).legs {
+            let (start, duration) = (i128::from(leg.start.0), i128::from(leg.duration_us.unwrap_or(0)));
+            let calendar = 0..=i128::from(Timestamp::MAX.0);
+            prop_assert!(duration >= 0, "{duration} in {line}");
+            prop_assert!(calendar.contains(&start), "{start} in {line}");
+            prop_assert!(calendar.contains(&(start + duration)), "{start} + {duration} in {line}");
+        }
+    }
+
     /// Whatever the bytes, framing keeps them all but for white space, commas and brackets between lines.
     #[test]
     fn framing_loses_no_byte_that_matters(body in prop::collection::vec(
         prop::sample::select(b"{}[]\",:\\ \n\r\t1a\xff\x00".to_vec()), 0..200,
     )) {
-        let kept: usize = frame::split(&body).iter().map(Vec::len).sum();
+        let kept: usize = frame::split(&body, usize::MAX).unwrap().iter().map(Vec::len).sum();
         let between = |b: &&u8| b" \n\r\t,[]".contains(b);
-        prop_assert!(kept >= body.iter().filter(|b| !between(b)).count(), "{:?}", frame::split(&body));
+        prop_assert!(kept >= body.iter().filter(|b| !between(b)).count(), "{:?}", frame::split(&body, usize::MAX).unwrap());
     }
 }

@@ -17,7 +17,7 @@ fn joined(fixture: &Path) -> Vec<Call> {
         source: "test".to_owned(),
         proxy: None,
         received_at: Timestamp(1_795_500_000_000_000),
-        lines: frame::split(&body),
+        lines: frame::split(&body, usize::MAX).unwrap(),
     };
     let decoded = decode_delivery(&delivery, 1);
     assert_eq!(decoded.rejects, vec![], "{}", fixture.display());

@@ -9,14 +9,14 @@ use super::paint::emit;
 use super::rebuild::{RulesArg, derive};
 use super::remote::Remote;
 use super::{phrase, progress};
-use crate::decode::{decode_delivery, frame};
+use crate::decode::frame;
 use crate::evidence::delivery_id;
-use crate::ingest::http::{Receipt, Rejected, RejectedLine};
+use crate::ingest::http::{Account, Receipt};
 use crate::ingest::writer::{WriteError, Writer};
 use crate::model::delivery::is_source_name;
 use crate::model::{Clock, Delivery, SystemClock};
 use crate::store::{Commit, Store};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use futures_util::{StreamExt, stream};
 use indicatif::ProgressBar;
@@ -63,6 +63,8 @@ struct Summary {
 }
 
 const EXAMPLES: usize = 5;
+/// Lines are cut into pieces before; only a document over many lines can hold as many.
+const MAX_ELEMENTS: usize = 2_000_000;
 /// Pieces on their way at the same time: enough that reading, committing and answering overlap.
 const IN_FLIGHT: usize = 8;
 
@@ -214,7 +216,11 @@ async fn commit(writer: &Writer, source: &str, piece: Piece) -> Result<Receipt> 
     let delivery = Delivery {
         id: delivery_id(source, piece.proxy.as_deref(), &piece.body),
         source: source.to_owned(),
-        lines: frame::split(&piece.body),
+        lines: frame::split(&piece.body, MAX_ELEMENTS).map_err(|_| {
+            anyhow!(
+                "a JSON document of more than {MAX_ELEMENTS} elements: write one JSON object per line, as `jq -c .[]` does"
+            )
+        })?,
         proxy: piece.proxy,
         received_at: SystemClock.now(),
     };
@@ -238,20 +244,14 @@ async fn commit(writer: &Writer, source: &str, piece: Piece) -> Result<Receipt> 
 
 /// What the delivery holds, in the words of the answer to an upload.
 fn account(delivery: &Delivery) -> Receipt {
-    let decoded = decode_delivery(delivery, 0);
-    let example = |(line, reject): &(u32, crate::model::Reject)| RejectedLine {
-        line: *line,
-        reason: reject.reason.to_string(),
-        detail: reject.detail.clone(),
-    };
-    let first = decoded.rejects.iter().take(EXAMPLES).map(example).collect();
+    let account = Account::of(delivery);
     Receipt {
         delivery: None,
         duplicate: false,
         lines: delivery.lines.len() as u64,
-        legs: decoded.legs.len() as u64,
+        legs: account.legs,
         duplicates: 0,
-        rejected: Rejected { count: decoded.rejects.len() as u64, first },
+        rejected: account.rejected(),
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Config {
     pub limits: Limits,
     pub queue_bytes: usize,
     pub max_connections: usize,
+    /// How long a client may take to send the head of a request, and how long a connection may say nothing at all.
+    pub head_timeout: Duration,
     /// How long requests in flight may take after a signal to stop.
     pub drain: Duration,
 }
@@ -49,6 +51,11 @@ pub enum ConfigError {
          find room; raise the first or lower the second"
     )]
     QueueTooSmall { queue: usize, decompressed: usize },
+    #[error(
+        "--upload-memory-bytes ({memory}) is less than --max-body-bytes ({body}): the largest upload would never find room; \
+         raise the first or lower the second"
+    )]
+    UploadMemoryTooSmall { memory: usize, body: usize },
     #[error("{0} must be at least 1")]
     Zero(&'static str),
     #[error(transparent)]
@@ -74,9 +81,11 @@ impl Config {
                 max_lines: options.max_lines,
                 body_timeout: Duration::from_secs(options.body_timeout_seconds),
                 uploads_at_once: options.uploads_at_once,
+                upload_memory_bytes: options.upload_memory_bytes,
             },
             queue_bytes: options.queue_bytes,
             max_connections: options.max_connections,
+            head_timeout: Duration::from_secs(options.head_timeout_seconds),
             drain: Duration::from_secs(options.drain_seconds),
         })
     }
@@ -89,6 +98,9 @@ fn check_sizes(options: &ServeOptions) -> Result<(), ConfigError> {
         ("--uploads-at-once", options.uploads_at_once),
         ("--max-connections", options.max_connections),
     ];
+    if options.head_timeout_seconds == 0 {
+        return Err(ConfigError::Zero("--head-timeout-seconds"));
+    }
     if let Some((flag, _)) = counts.iter().find(|(_, n)| *n == 0) {
         return Err(ConfigError::Zero(flag));
     }
@@ -98,6 +110,9 @@ fn check_sizes(options: &ServeOptions) -> Result<(), ConfigError> {
     }
     if options.queue_bytes < decompressed {
         return Err(ConfigError::QueueTooSmall { queue: options.queue_bytes, decompressed });
+    }
+    if options.upload_memory_bytes < body {
+        return Err(ConfigError::UploadMemoryTooSmall { memory: options.upload_memory_bytes, body });
     }
     Ok(())
 }
@@ -146,6 +161,8 @@ mod tests {
             (&["--max-body-bytes", "0"], "at least 1"),
             (&["--max-decompressed-bytes", "1KiB"], "raise the first"),
             (&["--queue-bytes", "1MiB"], "raise the first"),
+            (&["--upload-memory-bytes", "1MiB"], "raise the first"),
+            (&["--head-timeout-seconds", "0"], "at least 1"),
             (&["--rules", "/nowhere-at-all/rules.toml"], "/nowhere-at-all/rules.toml"),
         ] {
             let error = check(flags).unwrap_err();

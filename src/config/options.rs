@@ -36,11 +36,18 @@ pub struct ServeOptions {
     /// How long a sender may take to send one body before 408
     #[arg(long, value_name = "SECONDS", env = "CALLTRAIL_BODY_TIMEOUT_SECONDS", default_value_t = 60)]
     pub body_timeout_seconds: u64,
-    /// Uploads that are decompressed and decoded at the same time; the others wait. Bounds the memory together with
+    /// Bytes of all uploads that are being received, as they come over the wire; who finds no room within a few seconds is told
+    /// 503 and to come back
+    #[arg(long, value_name = "SIZE", env = "CALLTRAIL_UPLOAD_MEMORY_BYTES", default_value = "512MiB", value_parser = bytes)]
+    pub upload_memory_bytes: usize,
+    /// How long a client may take to send the head of a request, and how long a connection may say nothing at all
+    #[arg(long, value_name = "SECONDS", env = "CALLTRAIL_HEAD_TIMEOUT_SECONDS", default_value_t = 15)]
+    pub head_timeout_seconds: u64,
+    /// Uploads that are decompressed and decoded at the same time; the others wait a few seconds. Bounds the memory together with
     /// --max-decompressed-bytes
     #[arg(long, value_name = "N", env = "CALLTRAIL_UPLOADS_AT_ONCE", default_value_t = 4)]
     pub uploads_at_once: usize,
-    /// Raw bytes that may wait for the commit; above it senders are told 503 and to come back
+    /// Bytes of lines that may wait for the commit; above it senders are told 503 and to come back
     #[arg(long, value_name = "SIZE", env = "CALLTRAIL_QUEUE_BYTES", default_value = "1GiB", value_parser = bytes)]
     pub queue_bytes: usize,
     /// Connections that are open at the same time; the others wait to be accepted

@@ -161,8 +161,7 @@ impl<'l> EnvoyEntry<'l> {
         let observer = identity::observer(wire, self.line, self.role);
         let mut leg = blank_leg(id, self.line, side, observer, self.start);
         leg.protocol = self.protocol;
-        leg.duration_us =
-            wire.duration_ms.unsigned().and_then(|ms| i64::try_from(ms).ok()?.checked_mul(1_000));
+        leg.duration_us = timestamp::duration_us(wire.duration_ms);
         leg.method = wire.method.owned();
         leg.authority = wire.authority.owned();
         leg.path = wire.path.get().map(http_fields::path);

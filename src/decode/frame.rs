@@ -10,31 +10,54 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// Cloudflare's is 19 bytes; a longer body is not worth a second parse.
 const VALIDATION_UPLOAD_MAX_BYTES: usize = 1024;
 
+/// A body of more lines than are allowed. Looking for lines stops there: a body of newlines costs no more than the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooManyLines;
+
 /// The lines of a body, without newlines, commas and brackets between them. Blank ones are left out.
-pub fn split(body: &[u8]) -> Vec<Vec<u8>> {
-    ranges(body).into_iter().map(|range| body[range].to_vec()).collect()
+pub fn split(body: &[u8], max_lines: usize) -> Result<Vec<Vec<u8>>, TooManyLines> {
+    Ok(ranges(body, max_lines)?.into_iter().map(|range| body[range].to_vec()).collect())
 }
 
 /// The same as positions in the body.
-pub fn ranges(body: &[u8]) -> Vec<Range<usize>> {
+pub fn ranges(body: &[u8], max_lines: usize) -> Result<Vec<Range<usize>>, TooManyLines> {
+    let mut lines = Lines { found: Vec::new(), max: max_lines };
+    find(body, &mut lines)?;
+    Ok(lines.found)
+}
+
+/// What was found so far; takes no more than the limit.
+struct Lines {
+    found: Vec<Range<usize>>,
+    max: usize,
+}
+
+impl Lines {
+    fn push(&mut self, line: Range<usize>) -> Result<(), TooManyLines> {
+        if self.found.len() >= self.max {
+            return Err(TooManyLines);
+        }
+        self.found.push(line);
+        Ok(())
+    }
+}
+
+fn find(body: &[u8], lines: &mut Lines) -> Result<(), TooManyLines> {
     let start = if body.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
     let whole = trim(body, start..body.len());
     let first_line = trim(body, whole.start..line_end(body, whole.clone()));
-    let mut lines = Vec::new();
     // A body is newline-delimited if its first line is a complete value; else it may be one value over many lines.
     if !is_json(&body[first_line]) {
         match body.get(whole.start) {
-            Some(b'[') => return array(body, whole),
+            Some(b'[') => return array(body, whole, lines),
             Some(b'{') => {
-                let rest = printed_objects(body, whole, &mut lines);
-                by_line(body, rest, &mut lines);
-                return lines;
+                let rest = printed_objects(body, whole, lines)?;
+                return by_line(body, rest, lines);
             }
             _ => {}
         }
     }
-    by_line(body, whole, &mut lines);
-    lines
+    by_line(body, whole, lines)
 }
 
 /// Logpush tests a destination with one object whose only key is `content`. Source: "Enable HTTP destination".
@@ -58,7 +81,7 @@ fn value_length(text: &[u8]) -> Option<usize> {
     Some(values.byte_offset())
 }
 
-fn by_line(body: &[u8], range: Range<usize>, lines: &mut Vec<Range<usize>>) {
+fn by_line(body: &[u8], range: Range<usize>, lines: &mut Lines) -> Result<(), TooManyLines> {
     let mut at = range.start;
     while at < range.end {
         let end = line_end(body, at..range.end);
@@ -67,45 +90,47 @@ fn by_line(body: &[u8], range: Range<usize>, lines: &mut Vec<Range<usize>>) {
         match body.get(line.start) {
             _ if line.is_empty() => {}
             // A tail Worker posts an array of events per line.
-            Some(b'[') if is_json(&body[line.clone()]) => lines.extend(array(body, line)),
-            _ => lines.push(line),
+            Some(b'[') if is_json(&body[line.clone()]) => array(body, line, lines)?,
+            _ => lines.push(line)?,
         }
     }
+    Ok(())
 }
 
 /// Objects printed over several lines, one after the other. Returns what is left where the text stops being that.
-fn printed_objects(body: &[u8], range: Range<usize>, lines: &mut Vec<Range<usize>>) -> Range<usize> {
+fn printed_objects(
+    body: &[u8],
+    range: Range<usize>,
+    lines: &mut Lines,
+) -> Result<Range<usize>, TooManyLines> {
     let mut rest = range;
     while let Some(length) = value_length(&body[rest.clone()]) {
-        lines.push(rest.start..rest.start + length);
+        lines.push(rest.start..rest.start + length)?;
         rest = trim(body, rest.start + length..rest.end);
     }
-    rest
+    Ok(rest)
 }
 
 /// Elements of the array that begins at the range's start. Behind its end, or where it is no array any more: by line.
-fn array(body: &[u8], range: Range<usize>) -> Vec<Range<usize>> {
-    let mut lines = Vec::new();
+fn array(body: &[u8], range: Range<usize>, lines: &mut Lines) -> Result<(), TooManyLines> {
     let mut rest = trim(body, range.start + 1..range.end);
     // Once an element was broken, each is looked for in its own line only: a long row of brackets that never close would
-    // otherwise be read to its end again and again.
-    let mut within_line = false;
+    // otherwise be read to its end again and again. The line's end is kept, for the same reason.
+    let mut line: Option<usize> = None;
     loop {
         rest = trim(body, rest);
         match body.get(rest.start) {
-            _ if rest.is_empty() => return lines,
+            _ if rest.is_empty() => return Ok(()),
             Some(b',') => rest.start += 1,
-            Some(b']') => {
-                by_line(body, rest.start + 1..rest.end, &mut lines);
-                return lines;
-            }
+            Some(b']') => return by_line(body, rest.start + 1..rest.end, lines),
             _ => {
-                let end = if within_line { line_end(body, rest.clone()) } else { rest.end };
+                line = line.map(|end| if end > rest.start { end } else { line_end(body, rest.clone()) });
+                let end = line.unwrap_or(rest.end);
                 let length = value_length(&body[rest.start..end]).unwrap_or_else(|| {
-                    within_line = true;
+                    line = line.or(Some(rest.start));
                     broken_element_length(&body[rest.clone()])
                 });
-                lines.push(trim(body, rest.start..rest.start + length));
+                lines.push(trim(body, rest.start..rest.start + length))?;
                 rest.start += length;
             }
         }
@@ -151,7 +176,11 @@ mod tests {
     use super::*;
 
     fn lines(body: &str) -> Vec<String> {
-        split(body.as_bytes()).into_iter().map(|line| String::from_utf8(line).unwrap()).collect()
+        split(body.as_bytes(), usize::MAX)
+            .unwrap()
+            .into_iter()
+            .map(|line| String::from_utf8(line).unwrap())
+            .collect()
     }
 
     #[test]
@@ -203,7 +232,33 @@ mod tests {
     #[test]
     fn brackets_that_never_close_cost_no_more_than_their_length() {
         let body = format!("[{}", "{\"a\":[\n".repeat(300_000));
-        assert_eq!(split(body.as_bytes()).len(), 300_000);
+        assert_eq!(ranges(body.as_bytes(), usize::MAX).unwrap().len(), 300_000);
+    }
+
+    #[test]
+    fn broken_elements_in_one_long_line_cost_no_more_than_its_length() {
+        let body = format!("[{}", "x,".repeat(1_000_000));
+        assert_eq!(ranges(body.as_bytes(), usize::MAX).unwrap().len(), 1_000_000);
+    }
+
+    #[test]
+    fn no_more_lines_than_the_limit_are_ever_held() {
+        const MAX: usize = 1_000;
+        for (what, one) in [
+            ("lines", "1\n"),
+            ("objects on one line", "{}"),
+            ("arrays", "[1]\n"),
+            ("printed objects", "{\n}\n"),
+            ("elements", "1,"),
+            ("broken elements", "x,"),
+        ] {
+            let open = if what.contains("element") { "[" } else { "" };
+            let body = |count: usize| format!("{open}{}", one.repeat(count)).into_bytes();
+            assert_eq!(ranges(&body(MAX), MAX).map(|r| r.len()), Ok(MAX), "{what}");
+            let mut lines = Lines { found: Vec::new(), max: MAX };
+            assert_eq!(find(&body(1_000_000), &mut lines), Err(TooManyLines), "{what}");
+            assert!(lines.found.capacity() <= 2 * MAX, "{what}: room for {}", lines.found.capacity());
+        }
     }
 
     #[test]

@@ -41,29 +41,36 @@ pub struct DecodedDelivery {
 /// Deterministic: the same delivery gives the same legs with the same ids, for ever; the replay after a crash and `rebuild`
 /// rest on it. Lines without a natural key are told apart by source, line hash and occurrence index in the delivery.
 pub fn decode_delivery(delivery: &Delivery, number: u64) -> DecodedDelivery {
-    let mut occurrences: HashMap<LineHash, u32> = HashMap::with_capacity(delivery.lines.len());
     let mut decoded = DecodedDelivery::default();
+    each_line(delivery, number, |position, result| match result {
+        Ok(legs) => decoded.legs.extend(legs),
+        Err(reject) => decoded.rejects.push((position, reject)),
+    });
+    decoded
+}
+
+/// The same line by line, for whoever does not keep the legs: no more than those of one line are held.
+pub fn each_line(delivery: &Delivery, number: u64, mut take: impl FnMut(u32, Result<Vec<Leg>, Reject>)) {
+    let mut occurrences: HashMap<LineHash, u32> = HashMap::with_capacity(delivery.lines.len());
     for (raw, position) in delivery.lines.iter().zip(1u32..) {
         let mut line = Line::new(delivery, number, position, raw);
         let seen = occurrences.entry(line.reference.line_sha256).or_default();
         line.occurrence = *seen;
         *seen += 1;
-        match decode_line(raw, &line) {
-            Ok(legs) => decoded.legs.extend(legs),
-            Err(reject) => decoded.rejects.push((position, reject)),
-        }
+        take(position, decode_line(raw, &line));
     }
-    decoded
 }
 
 fn decode_line(raw: &[u8], line: &Line<'_>) -> Result<Vec<Leg>, Reject> {
     reject::if_compressed(raw)?;
+    reject::if_too_long(raw)?;
     let text = std::str::from_utf8(raw).map_err(reject::not_utf8)?;
-    match shape::of(text) {
+    let legs = match shape::of(text) {
         Shape::Envoy => envoy::decode(text, line),
         Shape::Wrapped => envoy::decode_wrapped(text, line),
         Shape::WorkerEvent => worker::decode(text, line),
         Shape::HttpRequest => zone::decode(text, line),
         Shape::Unknown => Err(reject::unknown_shape(text)),
-    }
+    }?;
+    Ok(legs.into_iter().map(timestamp::without_impossible_duration).collect())
 }

@@ -23,6 +23,23 @@ pub fn if_compressed(raw: &[u8]) -> Result<(), Reject> {
     ))
 }
 
+/// A line is one request or one event. Senders end theirs at some hundred kilobytes; a line of this length is made to cost
+/// memory, since a few bytes of it can become a leg.
+const MAX_LINE_BYTES: usize = 4 << 20;
+
+pub fn if_too_long(raw: &[u8]) -> Result<(), Reject> {
+    if raw.len() <= MAX_LINE_BYTES {
+        return Ok(());
+    }
+    Err(Reject::new(
+        RejectReason::TooLong,
+        format!(
+            "the line has {} bytes, more than {MAX_LINE_BYTES}; send one object per request or event",
+            raw.len()
+        ),
+    ))
+}
+
 pub fn not_utf8(error: std::str::Utf8Error) -> Reject {
     let at = error.valid_up_to() + 1;
     Reject::new(RejectReason::NotJson, format!("byte {at} of the line is not UTF-8; JSON must be"))

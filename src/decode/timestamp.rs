@@ -3,8 +3,12 @@
 //! Logpush offers `unix`, `unixnano`, `rfc3339`, `rfc3339ms` and `rfc3339ns`. The unit of a number is told by its size: the
 //! same moment differs by a factor of a thousand between units, and the ranges chosen here stay apart until the year 5138.
 
-use crate::model::Timestamp;
+use super::wire_object::Number;
+use crate::model::{Leg, Timestamp};
 use chrono::DateTime;
+
+/// Ten years: nothing that is called once takes longer, and no sum of it with a time overflows.
+const MAX_DURATION_US: i64 = 10 * 366 * 86_400 * 1_000_000;
 
 /// `None` for anything that is no time between 1970 and the year 9999.
 pub fn parse(text: &str) -> Option<Timestamp> {
@@ -41,8 +45,21 @@ fn seconds_with_fraction(text: &str) -> Option<Timestamp> {
     in_range(seconds.checked_mul(1_000_000)?.checked_add(micros)?)
 }
 
-fn in_range(micros: i64) -> Option<Timestamp> {
+/// `None` for what is no time between 1970 and the year 9999.
+pub fn in_range(micros: i64) -> Option<Timestamp> {
     (0..=Timestamp::MAX.0).contains(&micros).then_some(Timestamp(micros))
+}
+
+/// A duration in milliseconds; `None` where it is negative or longer than ten years.
+pub fn duration_us(ms: Number) -> Option<i64> {
+    ms.0?.checked_mul(1_000).filter(|us| (0..=MAX_DURATION_US).contains(us))
+}
+
+/// Drops a duration that cannot be, or that would end after the year 9999: whoever joins legs adds to their ends.
+pub fn without_impossible_duration(mut leg: Leg) -> Leg {
+    let holds = |us: &i64| (0..=MAX_DURATION_US).contains(us) && leg.start.0 + us <= Timestamp::MAX.0;
+    leg.duration_us = leg.duration_us.filter(holds);
+    leg
 }
 
 #[cfg(test)]

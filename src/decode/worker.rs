@@ -21,7 +21,7 @@ pub fn decode(text: &str, line: &Line<'_>) -> Result<Vec<Leg>, Reject> {
     let written = event.event_timestamp.get().ok_or_else(|| reject::missing(WHAT, "EventTimestampMs"))?;
     let start = timestamp::parse(written)
         .ok_or_else(|| reject::invalid(WHAT, "EventTimestampMs", "a time in milliseconds since 1970"))?;
-    let candidates = records::candidates(&event.logs);
+    let candidates = records::candidates(&event.logs.0);
     let trail = Trail::read(&candidates);
     let invocation = Invocation { event: &event, trail: &trail, line, start };
     let server = invocation.server_leg(cut_by_logpush(text));
@@ -30,12 +30,19 @@ pub fn decode(text: &str, line: &Line<'_>) -> Result<Vec<Leg>, Reject> {
     Ok(std::iter::once(server).chain(calls).collect())
 }
 
-/// Logpush ends what it cut with `<<<Logpush: messages truncated>>>` (or `exception names`, `exception messages`).
+/// Logpush ends what it cut with `<<<Logpush: messages truncated>>>` (or `exception names`, `exception messages`). Each part of
+/// the text is looked at once, however many begin like that.
 fn cut_by_logpush(text: &str) -> bool {
-    text.match_indices("<<<Logpush: ").any(|(at, _)| {
-        let rest = &text[at..];
-        rest.find('"').is_some_and(|end| rest[..end].ends_with("truncated>>>"))
-    })
+    let mut rest = text;
+    while let Some(at) = rest.find("<<<Logpush: ") {
+        let Some(length) = rest[at..].find('"') else { return false };
+        let (told, behind) = rest.split_at(at + length);
+        if told.ends_with("truncated>>>") {
+            return true;
+        }
+        rest = behind;
+    }
+    false
 }
 
 struct Invocation<'l> {
@@ -76,9 +83,9 @@ impl Invocation<'_> {
             (Some(trace), Some(span)) => leg_id("worker-call", &[&trace.to_string(), &span.to_string()]),
             _ => self.line.own_leg_id(&format!("call-{index}")),
         };
-        let duration_us = record.ms.unsigned().and_then(|ms| i64::try_from(ms).ok()?.checked_mul(1_000));
+        let duration_us = timestamp::duration_us(record.ms);
         let began = record.ts.get().and_then(timestamp::parse);
-        let ended = || call.logged_at.map(|end| end.plus_us(-duration_us.unwrap_or(0)));
+        let ended = || timestamp::in_range(call.logged_at?.micros() - duration_us.unwrap_or(0));
         let mut leg = self.leg(id, Side::Client, began.or_else(ended).unwrap_or(self.start));
         leg.made_by = Some(server.id);
         leg.peer = callee(record);
@@ -133,15 +140,15 @@ impl Invocation<'_> {
 
     /// As the runtime measured it, else up to the last thing that the event tells of.
     fn duration_us(&self) -> Option<i64> {
-        if let Some(wall) = self.event.wall_time_ms.unsigned().filter(|ms| *ms > 0) {
-            return i64::try_from(wall).ok()?.checked_mul(1_000);
+        if let Some(wall_us) = timestamp::duration_us(self.event.wall_time_ms).filter(|us| *us > 0) {
+            return Some(wall_us);
         }
-        let logged = self.event.logs.iter().map(|entry| &entry.timestamp);
-        let thrown = self.event.exceptions.iter().map(|entry| &entry.timestamp);
+        let logged = self.event.logs.0.iter().map(|entry| &entry.timestamp);
+        let thrown = self.event.exceptions.0.iter().map(|entry| &entry.timestamp);
         let told = logged.chain(thrown).filter_map(|text| text.get().and_then(timestamp::parse));
         let answered = self.trail.calls.iter().filter_map(|call| {
             let began = call.record.ts.get().and_then(timestamp::parse)?;
-            Some(began.plus_us(call.record.ms.0?.checked_mul(1_000)?))
+            Some(began.plus_us(timestamp::duration_us(call.record.ms)?))
         });
         let last = told.chain(answered).max()?;
         Some((last.micros() - self.start.micros()).max(0))
@@ -196,4 +203,29 @@ fn identity(kind: IdentityKind, name: &str, assurance: Assurance) -> Identity {
 
 fn sequence(record: &Record<'_>) -> Option<u32> {
     record.q.unsigned().and_then(|q| u32::try_from(q).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_is_known_by_how_logpush_ends_its_text() {
+        for (text, cut) in [
+            (r#""<<<Logpush: messages truncated>>>""#, true),
+            (r#""a <<<Logpush: b", "x <<<Logpush: exception names truncated>>>""#, true),
+            (r#""<<<Logpush: <<<Logpush: messages truncated>>>""#, true),
+            (r#""<<<Logpush: messages truncated>>> and more""#, false),
+            (r#""<<<Logpush: never ends"#, false),
+            ("{}", false),
+        ] {
+            assert_eq!(cut_by_logpush(text), cut, "{text}");
+        }
+    }
+
+    /// Read again from each beginning, this would be terabytes.
+    #[test]
+    fn many_beginnings_of_a_cut_cost_no_more_than_their_length() {
+        assert!(!cut_by_logpush(&format!("\"{}\"", "<<<Logpush: ".repeat(1_000_000))));
+    }
 }

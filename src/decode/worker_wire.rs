@@ -5,7 +5,7 @@
 //! <https://developers.cloudflare.com/logs/logpush/logpush-job/datasets/account/workers_trace_events/>,
 //! <https://developers.cloudflare.com/workers/runtime-apis/handlers/tail/>. Records: `docs/wire.md`.
 
-use super::wire_object::{Flag, Number, Text, wire_object};
+use super::wire_object::{Flag, List, Number, Text, wire_object};
 use serde_json::value::RawValue;
 
 wire_object! {
@@ -14,8 +14,8 @@ wire_object! {
         event_timestamp: Text<'a> = "eventtimestampms" | "eventtimestamp",
         outcome: Text<'a> = "outcome",
         script_name: Text<'a> = "scriptname",
-        logs: Vec<LogEntry<'a>> = "logs",
-        exceptions: Vec<ExceptionEntry<'a>> = "exceptions",
+        logs: List<LogEntry<'a>> = "logs",
+        exceptions: List<ExceptionEntry<'a>> = "exceptions",
         wall_time_ms: Number = "walltimems" | "walltime",
         /// Only in TraceItem; Logpush marks its cuts in the text.
         truncated: Flag = "truncated",
@@ -104,6 +104,6 @@ wire_object! {
         /// x-calltrail-hop that it sent.
         hop: Text<'a> = "hop",
         /// Records of a `k: all`.
-        r: Vec<Record<'a>> = "r",
+        r: List<Record<'a>> = "r",
     }
 }

@@ -12,12 +12,17 @@ const WHAT: &str = "an http_requests line";
 
 pub fn decode(text: &str, line: &Line<'_>) -> Result<Vec<Leg>, Reject> {
     let wire: HttpRequest = serde_json::from_str(text).map_err(|e| reject::json(&e, WHAT))?;
-    let mut legs = vec![leg(&wire, line, None, "request")?];
+    let own = leg(&wire, line, None, "request");
     // Merged subrequests stand inside their parent's line, without having to repeat its ray.
-    for (index, subrequest) in wire.subrequests.iter().enumerate() {
-        legs.push(leg(subrequest, line, legs[0].ray.clone(), &format!("subrequest-{index}"))?);
+    let (parent_ray, _) = http_fields::ray(wire.ray_id.get());
+    let merged = wire.subrequests.0.iter().enumerate();
+    let merged = merged.map(|(i, s)| leg(s, line, parent_ray.clone(), &format!("subrequest-{i}")));
+    let (legs, bad): (Vec<_>, Vec<_>) = std::iter::once(own).chain(merged).partition(Result::is_ok);
+    // One bad part must not cost the others: the line is a reject only where nothing of it can be read.
+    match bad.into_iter().find_map(Result::err) {
+        Some(reject) if legs.is_empty() => Err(reject),
+        bad => Ok(legs.into_iter().flatten().map(|leg| Leg { truncated: bad.is_some(), ..leg }).collect()),
     }
-    Ok(legs)
 }
 
 fn leg(
@@ -31,7 +36,8 @@ fn leg(
         .ok_or_else(|| reject::invalid(WHAT, "EdgeStartTimestamp", "a time in one of Logpush's formats"))?;
     let (ray, colo) = http_fields::ray(wire.ray_id.get());
     let id = match &ray {
-        Some(ray) => leg_id("zone", &[ray, &start.micros().to_string()]),
+        // To the second: that is what the coarsest of the formats writes.
+        Some(ray) => leg_id("zone", &[ray, &start.micros().div_euclid(1_000_000).to_string()]),
         None => line.own_leg_id(part),
     };
     let host = wire.host.get().unwrap_or("unknown");
@@ -111,7 +117,42 @@ mod tests {
         let at = |time: &str| {
             legs(&format!(r#"{{"RayID":"9e1a1b3c4d6097e6","EdgeStartTimestamp":{time}}}"#))[0].id
         };
-        assert_eq!(at("1795489010"), at("\"2026-11-24T02:56:50Z\""));
-        assert_eq!(at("1795489010645000000"), at("\"2026-11-24T02:56:50.645Z\""));
+        let in_unix = at("1795489010");
+        for same in [
+            "1795489010645",
+            "1795489010645000000",
+            "\"2026-11-24T02:56:50Z\"",
+            "\"2026-11-24T02:56:50.645Z\"",
+            "\"2026-11-24T02:56:50.645123456Z\"",
+        ] {
+            assert_eq!(at(same), in_unix, "{same}");
+        }
+        assert_ne!(at("1795489011"), in_unix);
+    }
+
+    #[test]
+    fn a_bad_part_of_a_merged_line_does_not_cost_the_others() {
+        let good = r#"{"RayID":"9e1a1b3c4d6097e6","EdgeStartTimestamp":1795489010}"#;
+        let line = |start: &str, subrequests: &str| {
+            legs(&format!(
+                r#"{{"RayID":"9e1a1b3c4d5fe1a1","EdgeStartTimestamp":{start},"Subrequests":{subrequests}}}"#
+            ))
+        };
+        let whole = line("1795489010", &format!("[{good}]"));
+        assert_eq!((whole.len(), whole[0].truncated), (2, false));
+        for (what, start, subrequests, expected) in [
+            ("a subrequest without a time", "1795489010", format!(r#"[{{"RayID":"x"}},{good}]"#), 2),
+            ("the only subrequest without a time", "1795489010", r#"[{"RayID":"x"}]"#.to_owned(), 1),
+            ("a request without a time", "null", format!("[{good}]"), 1),
+            ("nulls and scalars among them", "1795489010", format!(r#"[null,{good},"x",7]"#), 2),
+        ] {
+            let legs = line(start, &subrequests);
+            assert_eq!(legs.len(), expected, "{what}: {legs:?}");
+            assert!(legs.iter().all(|leg| leg.truncated), "{what}: the loss must show");
+        }
+        let merged = line("null", &format!("[{good}]"));
+        assert_eq!(merged[0].parent_ray.as_deref(), Some("9e1a1b3c4d5fe1a1"));
+        assert_eq!(line("1795489010", "\"\"").len(), 1, "no list of subrequests is none");
+        assert_eq!(line("null", "[]").len(), 0);
     }
 }

@@ -4,7 +4,7 @@
 //! custom fields <https://developers.cloudflare.com/logs/logpush/logpush-job/custom-fields/>; `Subrequests` the opt-in merging
 //! <https://developers.cloudflare.com/logs/logpush/logpush-job/subrequests/>.
 
-use super::wire_object::{Flag, Number, Text, wire_object};
+use super::wire_object::{Flag, List, Number, Text, wire_object};
 
 wire_object! {
     HttpRequest, exact {
@@ -12,8 +12,6 @@ wire_object! {
         /// `00` where there is none.
         parent_ray_id: Text<'a> = "ParentRayID",
         worker_subrequest: Flag = "WorkerSubrequest",
-        /// `eyeball`, `edgeWorkerFetch`, ...
-        client_request_source: Text<'a> = "ClientRequestSource",
         client_ip: Text<'a> = "ClientIP",
         host: Text<'a> = "ClientRequestHost",
         method: Text<'a> = "ClientRequestMethod",
@@ -26,7 +24,7 @@ wire_object! {
         edge_response_status: Number = "EdgeResponseStatus",
         edge_response_body_bytes: Number = "EdgeResponseBodyBytes",
         request_headers: LoggedHeaders<'a> = "RequestHeaders",
-        subrequests: Vec<HttpRequest<'a>> = "Subrequests",
+        subrequests: List<HttpRequest<'a>> = "Subrequests",
     }
 }
 

@@ -4,11 +4,13 @@
 //! Uploads that can never be accepted are answered 4xx, what is worth a retry 503.
 
 use super::body::{Body, BodyError, decompress};
+use super::http_body::{self, Received};
+use super::room::{self, Room};
 use super::writer::{WriteError, Writer};
 use crate::api::auth::{Gate, Need, presented};
 use crate::api::error::ApiError;
 use crate::api::params::Params;
-use crate::decode::{self, DecodedDelivery, frame};
+use crate::decode::{self, frame};
 use crate::evidence;
 use crate::model::delivery::is_source_name;
 use crate::model::{Clock, Delivery, RejectReason, Timestamp};
@@ -20,11 +22,11 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::routing::post;
 use axum::{Json, Router};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What an upload may cost.
 #[derive(Debug, Clone)]
@@ -34,6 +36,8 @@ pub struct Limits {
     pub max_lines: usize,
     pub body_timeout: Duration,
     pub uploads_at_once: usize,
+    /// Bytes, as they come over the wire, of all uploads that are being received.
+    pub upload_memory_bytes: usize,
 }
 
 /// The way in for uploads; cheap to clone.
@@ -44,7 +48,9 @@ pub struct Uploads {
     pub gate: Arc<Gate>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
-    /// Uploads that may be decompressed and decoded at the same time: what bounds the memory.
+    /// What bodies may take while they arrive and wait.
+    pub room: Room,
+    /// Uploads that may be decompressed and decoded at the same time: what bounds the memory from there on.
     pub in_work: Arc<Semaphore>,
 }
 
@@ -100,8 +106,8 @@ async fn upload(
     let proxy = proxy_name(params.get("proxy"))?;
     let encoding =
         headers.get(header::CONTENT_ENCODING).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
-    let raw = read_body(&uploads.limits, &headers, body).await?;
-    let incoming = Incoming { source, proxy, encoding, raw, received_at: uploads.clock.now() };
+    let received = http_body::receive(&uploads.limits, &uploads.room, &headers, body).await?;
+    let incoming = Incoming { source, proxy, encoding, received, received_at: uploads.clock.now() };
     match prepare_apart(&uploads, incoming).await? {
         None => Ok(Json(Receipt::nothing())),
         Some(prepared) if prepared.delivery.lines.is_empty() => Ok(Json(Receipt::empty_body())),
@@ -114,29 +120,46 @@ struct Incoming {
     source: String,
     proxy: Option<String>,
     encoding: Option<String>,
-    raw: Vec<u8>,
+    received: Received,
     received_at: Timestamp,
 }
 
 struct Prepared {
     delivery: Delivery,
-    decoded: DecodedDelivery,
+    account: Account,
     body_bytes: usize,
 }
 
-/// Decompresses and decodes on a thread that may block, so many at a time as the memory allows.
+/// Decompresses and decodes on a thread that may block, so many at a time as the memory allows. What an upload holds goes with
+/// the thread: a sender that hangs up does not end the work, and must not make room for more of it.
 async fn prepare_apart(uploads: &Uploads, incoming: Incoming) -> Result<Option<Prepared>, ApiError> {
-    let _permit = uploads.in_work.acquire().await.map_err(|_| ApiError::Internal)?;
+    let turn = turn(&uploads.in_work).await?;
     let limits = uploads.limits.clone();
-    tokio::task::spawn_blocking(move || prepare(incoming, &limits)).await.map_err(|error| {
+    let prepare = move || {
+        let prepared = prepare(incoming, &limits);
+        drop(turn);
+        prepared
+    };
+    tokio::task::spawn_blocking(prepare).await.map_err(|error| {
         tracing::error!(%error, "preparing an upload failed");
         ApiError::Internal
     })?
 }
 
+async fn turn(in_work: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError> {
+    match tokio::time::timeout(room::PATIENCE, in_work.clone().acquire_owned()).await {
+        Ok(turn) => turn.map_err(|_| ApiError::Internal),
+        Err(_) => Err(ApiError::Unavailable(
+            "other uploads are being read (--uploads-at-once); send this one again".to_owned(),
+        )),
+    }
+}
+
 /// `None` for Logpush's validation upload.
 fn prepare(incoming: Incoming, limits: &Limits) -> Result<Option<Prepared>, ApiError> {
-    let Incoming { source, proxy, encoding, raw, received_at } = incoming;
+    let Incoming { source, proxy, encoding, received, received_at } = incoming;
+    // Held to the end: of a body without compression these are the very bytes.
+    let Received { raw, share: _share } = received;
     let body = decompress(raw, encoding.as_deref(), limits.max_decompressed_bytes)
         .map_err(|error| refused_body(&error))?;
     if body.broken.is_none() && frame::is_validation_upload(&body.bytes) {
@@ -144,8 +167,8 @@ fn prepare(incoming: Incoming, limits: &Limits) -> Result<Option<Prepared>, ApiE
     }
     let body_bytes = body.bytes.len();
     let delivery = delivery(source, proxy, received_at, body, limits.max_lines)?;
-    let decoded = decode::decode_delivery(&delivery, 0);
-    Ok(Some(Prepared { delivery, decoded, body_bytes }))
+    let account = Account::of(&delivery);
+    Ok(Some(Prepared { delivery, account, body_bytes }))
 }
 
 fn no_such_source() -> ApiError {
@@ -173,32 +196,6 @@ fn proxy_name(name: Option<&str>) -> Result<Option<String>, ApiError> {
     }
 }
 
-async fn read_body(limits: &Limits, headers: &HeaderMap, body: HttpBody) -> Result<Vec<u8>, ApiError> {
-    let limit = limits.max_body_bytes;
-    let too_large = || {
-        ApiError::TooLarge(format!(
-            "the upload is larger than {limit} bytes: send smaller uploads (Logpush: max_upload_bytes), compress them, or \
-             raise --max-body-bytes"
-        ))
-    };
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|n| n > limit as u64) {
-        return Err(too_large());
-    }
-    let collected = tokio::time::timeout(limits.body_timeout, Limited::new(body, limit).collect()).await;
-    match collected {
-        Err(_) => Err(ApiError::TooSlow(format!(
-            "the body did not arrive within {} s (--body-timeout-seconds)",
-            limits.body_timeout.as_secs()
-        ))),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => {
-            Err(ApiError::BadBody("the body ended before it was complete; send it again".to_owned()))
-        }
-        Ok(Ok(whole)) => Ok(whole.to_bytes().into()),
-    }
-}
-
 /// Lines of the body, then, where its compression broke, the compressed body itself as the last line: the decoder knows it by
 /// its first bytes and rejects it as `broken_compression`, now and at every replay.
 fn delivery(
@@ -213,15 +210,14 @@ fn delivery(
         Some(broken) => evidence::delivery_id(&source, proxy.as_deref(), &broken.compressed),
     };
     let readable = if body.broken.is_some() { without_cut_line(&body.bytes) } else { &body.bytes[..] };
-    let mut lines = frame::split(readable);
+    let too_many = |_| {
+        ApiError::TooLarge(format!(
+            "the upload has more than {max_lines} lines: send smaller uploads (Logpush: max_upload_records) or raise --max-lines"
+        ))
+    };
+    let room = max_lines.saturating_sub(usize::from(body.broken.is_some()));
+    let mut lines = frame::split(readable, room).map_err(too_many)?;
     lines.extend(body.broken.map(|broken| broken.compressed));
-    if lines.len() > max_lines {
-        return Err(ApiError::TooLarge(format!(
-            "the upload has {} lines, more than {max_lines}: send smaller uploads (Logpush: max_upload_records) or raise \
-             --max-lines",
-            lines.len()
-        )));
-    }
     Ok(Delivery { id, source, proxy, received_at, lines })
 }
 
@@ -232,8 +228,39 @@ fn without_cut_line(bytes: &[u8]) -> &[u8] {
     if bytes.ends_with(b"}") || bytes.ends_with(b"]") { bytes } else { &bytes[..end] }
 }
 
+/// What the lines of a delivery came to. The legs themselves are made again by the correlator, from what was stored.
+#[derive(Debug, Default)]
+pub struct Account {
+    pub legs: u64,
+    pub rejects: BTreeMap<RejectReason, u64>,
+    /// The first of them.
+    pub first: Vec<RejectedLine>,
+}
+
+impl Account {
+    /// Decodes every line and keeps nothing of it but counts and the first rejects.
+    pub fn of(delivery: &Delivery) -> Account {
+        let mut account = Account::default();
+        decode::each_line(delivery, 0, |line, result| match result {
+            Ok(legs) => account.legs += legs.len() as u64,
+            Err(reject) => {
+                *account.rejects.entry(reject.reason).or_default() += 1;
+                if account.first.len() < FIRST_REJECTS {
+                    let (reason, detail) = (reject.reason.to_string(), reject.detail);
+                    account.first.push(RejectedLine { line, reason, detail });
+                }
+            }
+        });
+        account
+    }
+
+    pub fn rejected(self) -> Rejected {
+        Rejected { count: self.rejects.values().sum(), first: self.first }
+    }
+}
+
 async fn commit(uploads: &Uploads, prepared: Prepared) -> Result<Receipt, ApiError> {
-    let Prepared { delivery, decoded, body_bytes } = prepared;
+    let Prepared { delivery, account, body_bytes } = prepared;
     let (source, lines) = (delivery.source.clone(), delivery.lines.len() as u64);
     let began = Instant::now();
     let commit = uploads.writer.write(delivery).await?;
@@ -244,25 +271,16 @@ async fn commit(uploads: &Uploads, prepared: Prepared) -> Result<Receipt, ApiErr
     };
     uploads.metrics.delivered(&source, duplicate, lines, body_bytes as u64);
     if !duplicate {
-        decoded.rejects.iter().for_each(|(_, reject)| uploads.metrics.rejected(&source, reject.reason));
+        account.rejects.iter().for_each(|(reason, n)| uploads.metrics.rejected(&source, *reason, *n));
     }
     Ok(Receipt {
         delivery: Some(number),
         duplicate,
         lines,
-        legs: decoded.legs.len() as u64,
+        legs: account.legs,
         duplicates: if duplicate { lines } else { 0 },
-        rejected: rejected(&decoded),
+        rejected: account.rejected(),
     })
-}
-
-fn rejected(decoded: &DecodedDelivery) -> Rejected {
-    let first = decoded.rejects.iter().take(FIRST_REJECTS).map(|(line, reject)| RejectedLine {
-        line: *line,
-        reason: reject.reason.to_string(),
-        detail: reject.detail.clone(),
-    });
-    Rejected { count: decoded.rejects.len() as u64, first: first.collect() }
 }
 
 impl Receipt {

@@ -2,4 +2,6 @@
 
 pub mod body;
 pub mod http;
+mod http_body;
+pub mod room;
 pub mod writer;

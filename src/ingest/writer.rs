@@ -12,12 +12,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 /// How much goes into one transaction: more would only make the first of them wait longer.
 const GROUP_DELIVERIES: usize = 64;
 const GROUP_BYTES: usize = 16 << 20;
+/// What a line takes in memory besides its bytes: a delivery of a million short lines is no small one.
+const LINE_OVERHEAD_BYTES: usize = 64;
 
 /// Cheap to clone: one for each way in.
 #[derive(Clone)]
 pub struct Writer {
     queue: mpsc::UnboundedSender<Waiting>,
-    /// One permit for each raw byte that may wait; the queue itself needs no other bound.
+    /// One permit for each byte that may wait; the queue itself needs no other bound.
     room: Arc<Semaphore>,
     room_bytes: u32,
 }
@@ -42,7 +44,7 @@ struct Waiting {
 }
 
 impl Writer {
-    /// Starts the writer task. `queue_bytes` bounds the raw bytes that wait; a single delivery that is larger is taken when
+    /// Starts the writer task. `queue_bytes` bounds what waits, with a little for each line; a single delivery that is larger is taken when
     /// nothing else waits. The receiver is told the number of the last committed delivery; dropping every `Writer` ends the
     /// task after what is queued has been committed.
     pub fn start(
@@ -59,7 +61,7 @@ impl Writer {
     /// Returns only after the transaction that holds this delivery is durable. A caller that goes away meanwhile does not take
     /// its delivery back.
     pub async fn write(&self, delivery: Delivery) -> Result<Commit, WriteError> {
-        let bytes = delivery.lines.iter().map(Vec::len).sum::<usize>();
+        let bytes = delivery.lines.iter().map(|line| line.len() + LINE_OVERHEAD_BYTES).sum::<usize>();
         let permits = u32::try_from(bytes.max(1)).unwrap_or(u32::MAX).min(self.room_bytes);
         let room =
             Arc::clone(&self.room).try_acquire_many_owned(permits).map_err(|_| WriteError::Overloaded)?;

@@ -211,7 +211,8 @@ pub struct Leg {
     pub edge_decision: Option<EdgeDecision>,
     /// The Worker's event ended otherwise than `ok` (`exception`, `canceled`, `exceededCpu`, ...).
     pub worker_outcome: Option<String>,
-    /// Logpush cut the event's logs: subrequests may be missing from it.
+    /// Its line does not tell everything: the carrier cut the event's logs, or a merged part could not be read. Subrequests may be
+    /// missing.
     pub truncated: bool,
     /// The Worker's sequence number of the record (`q`): a gap says that a record is missing.
     pub sequence: Option<u32>,

@@ -161,8 +161,8 @@ impl Metrics {
         }
     }
 
-    pub fn rejected(&self, source: &str, reason: RejectReason) {
-        self.rejected.add(vec![self.source(source), ("reason", reason.to_string())], 1);
+    pub fn rejected(&self, source: &str, reason: RejectReason, lines: u64) {
+        self.rejected.add(vec![self.source(source), ("reason", reason.to_string())], lines);
     }
 
     pub fn committed(&self, took: Duration) {
@@ -206,7 +206,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.delivered("mesh", false, 3, 900);
         metrics.delivered("mesh", true, 3, 900);
-        metrics.rejected("mesh", RejectReason::NotJson);
+        metrics.rejected("mesh", RejectReason::NotJson, 1);
         metrics.committed(Duration::from_millis(2));
         metrics.answered("/v1/calls", "GET", 200, Duration::from_millis(1));
         metrics.scrape(&Held { deliveries: 5, position: 3, ..Held::default() })
