@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 const CLIENT: &[u8] = include_bytes!("fixtures/crash/web-calls-api.client.jsonl");
 const SERVER: &[u8] = include_bytes!("fixtures/crash/web-calls-api.server.jsonl");
@@ -192,18 +193,8 @@ fn logpush_may_try_out_its_destination_and_nothing_is_stored() {
 fn sigterm_lets_an_upload_finish_and_a_restart_finds_it() {
     let backend = Backend::sqlite();
     let mut server = Serve::on(&backend).start();
-    let mut upload = TcpStream::connect(server.address).unwrap();
-    let head = format!(
-        "POST /ingest/mesh HTTP/1.1\r\nhost: {}\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
-        server.address,
-        CLIENT.len()
-    );
-    upload.write_all(head.as_bytes()).unwrap();
-    // The server asks for the body: from here on it knows of the request.
-    let mut interim = [0; 25];
-    upload.read_exact(&mut interim).unwrap();
-    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
-
+    // From here on the server knows of the request.
+    let mut upload = announced(&server, CLIENT.len());
     server.ask_to_stop();
     // It refuses newcomers: the signal has arrived.
     while TcpStream::connect(server.address).is_ok() {
@@ -390,10 +381,82 @@ fn memory_stays_within_the_limit_while_bombs_arrive() {
     assert!(grown < 3 * (64 << 20), "grew by {} MiB", grown >> 20);
 }
 
+#[test]
+fn memory_stays_within_the_limit_while_bodies_of_tiny_lines_arrive() {
+    let backend = Backend::sqlite();
+    let server = Serve::on(&backend)
+        .arg("--max-decompressed-bytes")
+        .arg("64MiB")
+        .arg("--max-lines")
+        .arg("1000")
+        .start();
+    // Sixteen million lines, each of which would be a range and a vector of its own.
+    let bomb = gzip(&b"1\n".repeat(16 << 20));
+    let before = peak_memory_bytes(&server);
+    let answer = server.post("/ingest/mesh", &bomb).unwrap();
+    assert_eq!(answer.status, 413, "{}", answer.text());
+    assert!(answer.text().contains("--max-lines"), "{}", answer.text());
+    let grown = peak_memory_bytes(&server) - before;
+    assert!(grown < 3 * (64 << 20), "grew by {} MiB", grown >> 20);
+}
+
 fn peak_memory_bytes(server: &Calltrail) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+/// Announces an upload and waits until the server asks for its body: from there on it has its share of the memory.
+fn announced(server: &Calltrail, bytes: usize) -> TcpStream {
+    let mut upload = TcpStream::connect(server.address).unwrap();
+    let head = format!(
+        "POST /ingest/mesh HTTP/1.1\r\nhost: {}\r\nconnection: close\r\nexpect: 100-continue\r\ncontent-length: {bytes}\r\n\r\n",
+        server.address
+    );
+    upload.write_all(head.as_bytes()).unwrap();
+    let mut interim = [0; 25];
+    upload.read_exact(&mut interim).unwrap();
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    upload
+}
+
+#[test]
+fn bodies_in_flight_share_a_fixed_room_and_who_finds_none_is_told_to_come_back() {
+    let backend = Backend::sqlite();
+    let limits = ["--max-body-bytes", "64KiB", "--upload-memory-bytes", "64KiB"];
+    let server = limits.iter().fold(Serve::on(&backend), |serve, flag| serve.arg(flag)).start();
+    let lines = CLIENT.repeat((60 << 10) / CLIENT.len());
+    let mut first = announced(&server, lines.len());
+    for (what, answer) in [
+        ("an announced body", server.post("/ingest/mesh", &lines).unwrap()),
+        ("a body of unknown length", chunked(&server, 32 << 10)),
+    ] {
+        assert_eq!(answer.status, 503, "{what}: {}", answer.text());
+        assert!(answer.header("retry-after").is_some(), "{what}");
+        assert!(answer.text().contains("--upload-memory-bytes"), "{what}: {}", answer.text());
+    }
+    // What is small enough for the rest of the room is not kept waiting, and questions are answered.
+    assert_eq!(server.ingest("mesh", SERVER).json()["legs"], 1);
+    first.write_all(&lines).unwrap();
+    assert_eq!(common::http::read_answer(&mut first).unwrap().status, 200);
+    assert_eq!(server.ingest("web", &lines).json()["duplicate"], false);
+}
+
+#[test]
+fn a_client_that_stops_in_the_middle_of_a_head_is_let_go() {
+    let backend = Backend::sqlite();
+    let server = Serve::on(&backend).arg("--head-timeout-seconds").arg("1").start();
+    // The last three may still become HTTP/2's preface: no protocol's own timer has begun.
+    for said in ["GE", "GET / HTTP/1.1\r\nhost: x\r\n", "", "P", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.write_all(said.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        let closed = stream.read_to_end(&mut answer);
+        let open = closed.as_ref().is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock);
+        assert!(!open, "{said:?} holds its connection for ever");
+    }
+    assert_eq!(server.ingest("mesh", CLIENT).json()["legs"], 1);
 }
 
 // === who may send and ask ===
