@@ -12,7 +12,7 @@ use crate::ingest::http::{self, Uploads};
 use crate::ingest::room::Room;
 use crate::ingest::writer::Writer;
 use crate::model::SystemClock;
-use crate::store::Store;
+use crate::store::{Store, create_directory};
 use crate::telemetry::Metrics;
 use anyhow::{Context as _, bail};
 use axum::Router;
@@ -44,8 +44,7 @@ impl DataLock {
     pub fn take(directory: &Path) -> anyhow::Result<DataLock> {
         let shown = directory.display();
         let advice = "choose another with --data-dir, or make it writable for this user";
-        std::fs::create_dir_all(directory)
-            .with_context(|| format!("the data directory {shown} cannot be created; {advice}"))?;
+        create_directory(directory)?;
         let file = File::create(directory.join("lock"))
             .with_context(|| format!("the data directory {shown} cannot be written; {advice}"))?;
         match file.try_lock() {

@@ -342,3 +342,21 @@ fn a_running_server_answers_the_same_commands() {
     let error = elsewhere.error(&["demo", "--exit", "--listen", taken]);
     assert!(error.contains("--listen"), "{error}");
 }
+
+/// Lines hold who did what: nobody else may read them, whatever the umask allows and whoever makes the directory first.
+#[cfg(unix)]
+#[test]
+fn what_is_stored_is_for_its_owner_only_whatever_the_umask() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = Bench::new();
+    let log = bench.write("a.log", b"{}\n");
+    let output = Command::new("sh")
+        .args(["-c", "umask 000; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_calltrail")])
+        .args(["import", "--source", "mesh", &log])
+        .env("CALLTRAIL_DATA_DIR", bench.path("new/data"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mode = |path: &str| bench.path(path).metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!([mode("new"), mode("new/data"), mode("new/data/calltrail.db")], [0o700, 0o700, 0o600]);
+}

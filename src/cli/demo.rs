@@ -14,7 +14,7 @@ use crate::app;
 use crate::config::{Config, RULES_FILE, ServeOptions};
 use crate::ingest::http::Receipt;
 use crate::model::{CallFilter, Clock, SystemClock};
-use crate::store::{Location, Order};
+use crate::store::{Location, Order, create_directory};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser};
 use serde::Deserialize;
@@ -99,8 +99,7 @@ fn start_clean(directory: &Path) -> Result<()> {
             "{shown} is not a demo's directory and will not be touched: move it away, or choose another place with --data-dir"
         );
     }
-    std::fs::create_dir_all(directory)
-        .with_context(|| format!("cannot create {shown}; choose another place with --data-dir"))?;
+    create_directory(directory)?;
     std::fs::write(directory.join(MARKER), "").with_context(|| format!("cannot write to {shown}"))?;
     let _lock = app::DataLock::take(directory)?;
     for name in OWN_FILES {

@@ -151,6 +151,7 @@ mod tests {
         assert!(config.listen.ip().is_loopback());
         assert_eq!(config.listen.port(), 7311);
         assert_eq!(config.limits.max_body_bytes, 64 << 20);
+        assert_eq!(config.limits.max_lines, 100_000, "an upload is one transaction of the correlator");
     }
 
     #[test]

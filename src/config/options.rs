@@ -30,8 +30,8 @@ pub struct ServeOptions {
         value_parser = bytes
     )]
     pub max_decompressed_bytes: usize,
-    /// Most lines in one upload; more are answered 413
-    #[arg(long, value_name = "N", env = "CALLTRAIL_MAX_LINES", default_value_t = 1_000_000)]
+    /// Most lines in one upload; more are answered 413. An upload is joined in one transaction, for which others wait
+    #[arg(long, value_name = "N", env = "CALLTRAIL_MAX_LINES", default_value_t = 100_000)]
     pub max_lines: usize,
     /// How long a sender may take to send one body before 408
     #[arg(long, value_name = "SECONDS", env = "CALLTRAIL_BODY_TIMEOUT_SECONDS", default_value_t = 60)]

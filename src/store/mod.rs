@@ -37,6 +37,7 @@ mod tokens;
 
 pub use error::StoreError;
 pub use location::Location;
+pub use open::create_directory;
 pub use shapes::{
     Change, Commit, Connection, CoverageDelta, IndexedCall, Order, Page, Position, StoredDelivery,
     StoredReject, TokenRow, Totals,

@@ -16,8 +16,11 @@ static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 const DATABASE_FILE: &str = "calltrail.db";
 const READERS: u32 = 8;
 const POSTGRES_CONNECTIONS: u32 = 16;
-/// How long a statement waits for a connection or for another writer. Senders wait 10 s.
+/// How long a statement waits for a connection or for another process that writes. Senders wait 10 s.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a commit waits for the only connection that writes: the correlator may hold it for the calls of a large upload, and
+/// a late answer is worth more to the sender than a refusal.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(9);
 
 impl Store {
     /// Opens (and creates or migrates) the database. Errors say what to do: a path that is no directory, one that cannot be
@@ -83,7 +86,8 @@ impl Store {
     }
 }
 
-fn create_directory(directory: &Path) -> Result<(), StoreError> {
+/// Makes a data directory, with those above it, for its owner only: lines hold who did what.
+pub fn create_directory(directory: &Path) -> Result<(), StoreError> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -93,11 +97,11 @@ fn create_directory(directory: &Path) -> Result<(), StoreError> {
         Ok(()) => Ok(()),
         Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotADirectory) => {
             Err(StoreError::Other(format!(
-                "{shown} is not a directory: name one, or a path that does not exist yet"
+                "{shown} is not a directory: name one with --data-dir, or a path that does not exist yet"
             )))
         }
         Err(error) => Err(StoreError::Other(format!(
-            "the data directory {shown} cannot be made ({error}): name one that you may write to"
+            "the data directory {shown} cannot be made ({error}): name one that you may write to with --data-dir"
         ))),
     }
 }
@@ -124,9 +128,21 @@ async fn connect(location: &Location, create: bool) -> Result<Store, StoreError>
     Ok(Store { db })
 }
 
+/// Makes the file before SQLite would, which asks the umask who may read it. Its other files take over the mode of this one.
+fn create_file(file: &Path) -> std::io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(file).map(|_| ())
+}
+
 /// Readers share one pool; whoever writes has the only connection of another, so that writers queue in order instead of
 /// finding the file busy.
 async fn connect_sqlite(file: PathBuf, create: bool) -> Result<Db, sqlx::Error> {
+    if create {
+        create_file(&file)?;
+    }
     let mut options = SqliteConnectOptions::new()
         .filename(file)
         .create_if_missing(create)
@@ -139,15 +155,15 @@ async fn connect_sqlite(file: PathBuf, create: bool) -> Result<Db, sqlx::Error> 
     for (name, value) in dialect::SQLITE_PRAGMAS {
         options = options.pragma(name, value);
     }
-    let pool = || {
-        SqlitePoolOptions::new().acquire_timeout(PATIENCE).before_acquire(|connection, _| {
+    let pool = |patience| {
+        SqlitePoolOptions::new().acquire_timeout(patience).before_acquire(|connection, _| {
             // A full disk ends a transaction on its own, and the driver, whose rollback then fails, would count it as open for
             // ever: such a connection is thrown away.
             Box::pin(async move { Ok(!connection.is_in_transaction()) })
         })
     };
-    let write = pool().max_connections(1).connect_with(options.clone()).await?;
-    let read = pool().max_connections(READERS).connect_with(options).await?;
+    let write = pool(COMMIT_PATIENCE).max_connections(1).connect_with(options.clone()).await?;
+    let read = pool(PATIENCE).max_connections(READERS).connect_with(options).await?;
     Ok(Db::Sqlite { read, write })
 }
 
@@ -244,5 +260,15 @@ mod tests {
         };
         assert_eq!(setting("select journal_mode from pragma_journal_mode").await, "wal");
         assert_eq!(setting("select cast(synchronous as text) from pragma_synchronous").await, "2");
+    }
+
+    #[tokio::test]
+    async fn a_commit_waits_for_the_correlator_longer_than_a_question_and_answers_while_the_sender_listens() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&Location::Directory(directory.path().to_owned())).await.unwrap();
+        let Db::Sqlite { read, write } = &store.db else { panic!("not SQLite") };
+        let patience = write.options().get_acquire_timeout();
+        assert!(patience > read.options().get_acquire_timeout());
+        assert!(patience < Duration::from_secs(10), "then Logpush gives up");
     }
 }
