@@ -17,14 +17,32 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::OnceLock;
 
-const RECEIVED: Timestamp = Timestamp(1_795_490_000_000_000);
+/// When the three classes of lines were received: at once, within the grace period, and a day late.
+const RECEIVED: [Timestamp; 3] =
+    [Timestamp(1_795_489_030_000_000), Timestamp(1_795_489_090_000_000), Timestamp(1_795_575_400_000_000)];
 const AS_OF: Timestamp = Timestamp(1_795_600_000_000_000);
 
-/// One raw line with the proxy whose file it stands in.
+/// One raw line with the proxy whose file it stands in, and the class of its lateness.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct RawLine {
     proxy: Option<String>,
     bytes: Vec<u8>,
+    late: usize,
+}
+
+impl RawLine {
+    /// As if its headers had never been logged: nothing but the socket ties it to anything.
+    fn stripped(&self) -> RawLine {
+        let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_slice(&self.bytes) else {
+            return self.clone();
+        };
+        for name in ["traceparent", "tracestate", "request_id", "cf_ray", "calltrail"] {
+            if let Some(value) = fields.get_mut(name) {
+                *value = serde_json::Value::Null;
+            }
+        }
+        RawLine { bytes: serde_json::to_vec(&fields).unwrap(), ..self.clone() }
+    }
 }
 
 fn rules() -> Rules {
@@ -60,12 +78,11 @@ fn capture(folder: &str) -> Vec<RawLine> {
         flate2::read::MultiGzDecoder::new(file).read_to_end(&mut body).unwrap();
         let name = path.file_name().unwrap().to_str().unwrap();
         let proxy = (folder == "mesh").then(|| name.split('.').next().unwrap().to_owned());
-        lines.extend(
-            frame::split(&body, usize::MAX)
-                .unwrap()
-                .into_iter()
-                .map(|bytes| RawLine { proxy: proxy.clone(), bytes }),
-        );
+        lines.extend(frame::split(&body, usize::MAX).unwrap().into_iter().map(|bytes| RawLine {
+            proxy: proxy.clone(),
+            bytes,
+            late: 0,
+        }));
     }
     lines
 }
@@ -95,7 +112,7 @@ fn delivery(lines: &[RawLine], nth: usize) -> Delivery {
         id,
         source: "capture".to_owned(),
         proxy,
-        received_at: RECEIVED,
+        received_at: RECEIVED[lines[0].late],
         lines: lines.iter().map(|l| l.bytes.clone()).collect(),
     }
 }
@@ -115,16 +132,22 @@ fn joined(legs: Vec<Leg>) -> Vec<Call> {
     without_places(assemble(legs, &facts, &rules()))
 }
 
-/// Some requests of the capture, their lines shuffled, some of them twice.
+/// Some requests of the capture, some lines stripped of their ids, some late; and the same shuffled, some of them twice.
 fn shuffled_lines(most: usize) -> impl Strategy<Value = (Vec<RawLine>, Vec<RawLine>)> {
     let picks = prop::collection::vec(0..requests().len(), 1..most);
-    (picks, any::<u64>()).prop_flat_map(|(picks, duplicates)| {
-        let mut picks = picks;
+    let choices =
+        prop::collection::vec((0..3usize, prop::bool::weighted(0.1), prop::bool::weighted(0.3)), 64);
+    (picks, choices).prop_flat_map(|(mut picks, choices)| {
         picks.sort_unstable();
         picks.dedup();
-        let lines: Vec<RawLine> = picks.iter().flat_map(|&i| requests()[i].clone()).collect();
-        let twice =
-            lines.iter().enumerate().filter(|(i, _)| duplicates >> (i % 64) & 1 == 1).map(|(_, l)| l.clone());
+        let chosen = picks.iter().flat_map(|&i| requests()[i].clone()).enumerate().map(|(i, line)| {
+            let (late, stripped, twice) = choices[i % choices.len()];
+            let line = RawLine { late, ..line };
+            (if stripped { line.stripped() } else { line }, twice)
+        });
+        let chosen: Vec<(RawLine, bool)> = chosen.collect();
+        let lines: Vec<RawLine> = chosen.iter().map(|(line, _)| line.clone()).collect();
+        let twice = chosen.into_iter().filter(|(_, twice)| *twice).map(|(line, _)| line);
         let more: Vec<RawLine> = lines.iter().cloned().chain(twice).collect();
         (Just(lines), Just(more).prop_shuffle())
     })
@@ -160,23 +183,32 @@ proptest! {
     }
 }
 
-/// What the store holds after the lines came in these deliveries, one derivation step after each.
-async fn derived(deliveries: Vec<Delivery>) -> Vec<Call> {
+/// What the store holds after the lines came in these deliveries, one derivation step after each; and what it holds after it
+/// has derived everything again at once.
+async fn derived(deliveries: Vec<Delivery>) -> (Vec<Call>, Vec<Call>) {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(&Location::Directory(directory.path().to_owned())).await.unwrap();
     for delivery in deliveries {
         store.commit(&[delivery]).await.unwrap();
         task::catch_up(&store, &rules()).await.unwrap();
     }
-    let page = store.calls(&CallFilter::default(), AS_OF, Order::OldestFirst, None, 10_000).await.unwrap();
+    let live = stored(&store).await;
+    store.reset_derived().await.unwrap();
+    task::catch_up(&store, &rules()).await.unwrap();
+    let rebuilt = stored(&store).await;
     store.close().await;
-    without_places(page.rows)
+    (live, rebuilt)
+}
+
+async fn stored(store: &Store) -> Vec<Call> {
+    let page = store.calls(&CallFilter::default(), AS_OF, Order::OldestFirst, None, 10_000).await.unwrap();
+    page.rows
 }
 
 /// Consecutive lines of one proxy, at most `most` of them, make a delivery.
 fn cut(lines: &[RawLine], most: usize) -> Vec<Delivery> {
     let mut deliveries = Vec::new();
-    for run in lines.chunk_by(|a, b| a.proxy == b.proxy) {
+    for run in lines.chunk_by(|a, b| (&a.proxy, a.late) == (&b.proxy, b.late)) {
         deliveries.extend(run.chunks(most).map(|lines| delivery(lines, 1)));
     }
     deliveries
@@ -189,10 +221,12 @@ proptest! {
     fn batching_does_not_change_what_is_stored((lines, shuffled) in shuffled_lines(8), most in 1..9usize) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let mut in_order = lines.clone();
-        in_order.sort_by(|a, b| a.proxy.cmp(&b.proxy));
+        in_order.sort_by(|a, b| (&a.proxy, a.late).cmp(&(&b.proxy, b.late)));
         let (whole, pieces) = runtime.block_on(async {
             (derived(cut(&in_order, usize::MAX)).await, derived(cut(&shuffled, most)).await)
         });
+        prop_assert_eq!(&pieces.0, &pieces.1, "derived live, and derived again");
+        let (whole, pieces) = (without_places(whole.0), without_places(pieces.0));
         prop_assert_eq!(whole, pieces);
     }
 }

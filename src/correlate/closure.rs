@@ -1,9 +1,9 @@
 //! From new legs to everything that they can touch: the join's answer depends on nothing outside this set.
 
 use super::compat::overlap;
-use super::facts::lone_mesh_server;
+use super::facts::{CONNECTION_SLACK_US, lone_mesh_server};
 use super::keys;
-use crate::model::{Call, CallId, Leg, LegId, Side};
+use crate::model::{Call, CallId, Leg, LegId};
 use crate::store::{Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,10 +22,13 @@ impl Closure {
         let mut frontier = new;
         while !frontier.is_empty() {
             let mut found: BTreeMap<CallId, Call> = BTreeMap::new();
-            for call in store.calls_by_key(&closure.unsearched(&frontier, keys::shared)).await? {
+            for call in store.calls_by_key(&closure.unsearched(&frontier)).await? {
                 found.insert(call.id, call);
             }
-            let by_socket = closure.unsearched(&frontier, |leg| keys::other_side(leg).into_iter().collect());
+            // What was found along a connection is judged against the leg that looked, so each leg looks for itself.
+            let mut by_socket: Vec<i64> = frontier.iter().flat_map(keys::along_connection).collect();
+            by_socket.sort_unstable();
+            by_socket.dedup();
             for call in store.calls_by_key(&by_socket).await? {
                 if frontier.iter().any(|leg| touches(&call, leg, slack_us)) {
                     found.insert(call.id, call);
@@ -42,8 +45,8 @@ impl Closure {
         self.legs.values().flatten()
     }
 
-    fn unsearched(&mut self, legs: &[Leg], of: impl Fn(&Leg) -> Vec<i64>) -> Vec<i64> {
-        legs.iter().flat_map(of).filter(|key| self.searched.insert(*key)).collect()
+    fn unsearched(&mut self, legs: &[Leg]) -> Vec<i64> {
+        legs.iter().flat_map(keys::sought).filter(|key| self.searched.insert(*key)).collect()
     }
 
     fn add(&mut self, legs: Vec<Leg>) {
@@ -65,10 +68,13 @@ impl Closure {
     }
 }
 
-/// A call found by a socket pair matters when it could be the other side, or when it waits to hear whether its connection was
-/// the caller's proxy's own.
+/// A call found along a connection matters when it could be the other side of the leg that looked, or when the leg may tell
+/// that the connection on which it came was its caller's proxy's own.
 fn touches(call: &Call, leg: &Leg, slack_us: i64) -> bool {
-    let same_socket = call.legs.iter().any(|l| l.socket == leg.socket);
-    let waits = leg.side == Side::Client && lone_mesh_server(call).is_some();
-    leg.socket.is_some() && same_socket && (waits || call.legs.iter().any(|l| overlap(l, leg, slack_us)))
+    let same_socket = leg.socket.is_some() && call.legs.iter().any(|l| l.socket == leg.socket);
+    let explains = || {
+        let lone = lone_mesh_server(call).filter(|_| leg.is_mesh_client());
+        lone.is_some_and(|server| overlap(server, leg, CONNECTION_SLACK_US))
+    };
+    same_socket && (explains() || call.legs.iter().any(|l| overlap(l, leg, slack_us)))
 }

@@ -51,7 +51,6 @@ fn arrives_in_mesh(leg: &Leg) -> bool {
 }
 
 fn tells_of_edge(call: &Call) -> bool {
-    call.legs
-        .iter()
-        .any(|l| l.header.is_some() || matches!(l.observer.kind, ObserverKind::Worker | ObserverKind::Zone))
+    let recorded = |l: &Leg| matches!(l.observer.kind, ObserverKind::Worker | ObserverKind::Zone);
+    call.caller.assurance == Assurance::Signed || call.legs.iter().any(recorded)
 }

@@ -6,7 +6,7 @@
 use super::header::{self, Signature};
 use super::rules::Rules;
 use crate::model::{
-    Assurance, Attribution, Call, CallId, CallPrincipal, Leg, ObserverKind, Principal, Side, SpanId,
+    Assurance, Attribution, Call, CallId, CallPrincipal, Leg, ObserverKind, Principal, Side, SpanId, TraceId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,8 +32,13 @@ pub fn attribute(calls: &mut [Call], rules: &Rules) -> Custody {
     for child in parents_first(calls, &place) {
         let parent =
             calls[child].parent_id.filter(|_| !calls[child].parent_inferred).and_then(|id| place.get(&id));
-        let parent = parent.map(|&p| calls[p].clone());
-        attribute_one(&mut calls[child], parent.as_ref(), &mut custody, rules);
+        let found = attribute_one(&calls[child], parent.map(|&p| &calls[p]), &custody, rules);
+        let call = &mut calls[child];
+        if found.from_edge {
+            custody.from_edge.insert(call.id);
+        }
+        custody.edge_span.extend(found.edge_span.map(|span| (call.id, span)));
+        (call.principal, call.claimed) = (found.principal, found.claimed);
     }
     custody
 }
@@ -63,19 +68,28 @@ fn parents_first(calls: &[Call], place: &BTreeMap<CallId, usize>) -> Vec<usize> 
     order
 }
 
-fn attribute_one(call: &mut Call, parent: Option<&Call>, custody: &mut Custody, rules: &Rules) {
+/// What the chain says of one call.
+struct Attributed {
+    principal: Option<CallPrincipal>,
+    claimed: Option<Principal>,
+    from_edge: bool,
+    edge_span: Option<SpanId>,
+}
+
+fn attribute_one(call: &Call, parent: Option<&Call>, custody: &Custody, rules: &Rules) -> Attributed {
     let witnessed = call.legs.iter().any(|l| l.observer.kind == ObserverKind::Worker);
     let from_edge = witnessed || parent.is_some_and(|p| custody.from_edge.contains(&p.id));
     let header = valid_header(call, rules).cloned();
-    let span = edge_span(call, parent, custody, header.as_ref());
     let own = call.legs.iter().find_map(|l| l.edge_principal.clone());
-    let inherited = parent.and_then(|p| inherit(call, p));
+    let inherited = parent.and_then(|p| inherit(call, p, header.is_some()));
 
     let signed_entry =
         !from_edge && enters_signed(call, parent) && !custody.replayed_at_gateway.contains(&call.id);
     let principal = match (inherited, own) {
-        (Some(inherited), _) => Some(inherited),
-        (None, Some(principal)) => {
+        // A Worker that was called by a Worker and checked nobody says so by naming itself.
+        (Some(inherited), None) => Some(inherited),
+        (Some(inherited), Some(own)) if own.kind == "worker" => Some(inherited),
+        (_, Some(principal)) => {
             Some(CallPrincipal { principal, attribution: Attribution::Verified, assurance: Assurance::Jwt })
         }
         (None, None) => header.as_ref().filter(|_| signed_entry).map(|h| CallPrincipal {
@@ -84,16 +98,14 @@ fn attribute_one(call: &mut Call, parent: Option<&Call>, custody: &mut Custody, 
             assurance: Assurance::Signed,
         }),
     };
-    if from_edge || (signed_entry && header.is_some()) {
-        custody.from_edge.insert(call.id);
-    }
-    if let Some(span) = span {
-        custody.edge_span.insert(call.id, span);
-    }
     let claims = header.as_ref().map(principal_of);
     let explained = |c: &Principal| principal.as_ref().is_some_and(|p| p.principal.subject == c.subject);
-    call.claimed = claims.filter(|c| !explained(c));
-    call.principal = principal;
+    Attributed {
+        claimed: claims.filter(|c| !explained(c)),
+        from_edge: from_edge || (signed_entry && header.is_some()),
+        edge_span: edge_span(call, parent, custody, header.as_ref()),
+        principal,
+    }
 }
 
 /// A root at a gateway: nothing but the signature says where it comes from.
@@ -101,7 +113,7 @@ fn enters_signed(call: &Call, parent: Option<&Call>) -> bool {
     parent.is_none() && call.legs.iter().any(Leg::is_entry)
 }
 
-fn inherit(call: &Call, parent: &Call) -> Option<CallPrincipal> {
+fn inherit(call: &Call, parent: &Call, signed: bool) -> Option<CallPrincipal> {
     let from = parent.principal.as_ref()?;
     let made_by_same_program = call.legs.iter().any(|l| l.made_by.is_some());
     let verified = parent.callee.assurance == Assurance::Mtls
@@ -109,7 +121,7 @@ fn inherit(call: &Call, parent: &Call) -> Option<CallPrincipal> {
         && parent.callee.agrees_with(&call.caller) == Some(true);
     let link = if serving(parent, call) == Some(false) {
         Attribution::Deferred
-    } else if made_by_same_program || verified || edge_to_edge(call) {
+    } else if made_by_same_program || verified || edge_to_edge(call, signed) {
         Attribution::Inherited
     } else {
         Attribution::Presumed
@@ -122,9 +134,12 @@ fn inherit(call: &Call, parent: &Call) -> Option<CallPrincipal> {
     Some(CallPrincipal { attribution: passed_on.max(link), ..from.clone() })
 }
 
-/// The zone's `ParentRayID`, a signed header or a Worker's own span lead from one edge record to the other.
-fn edge_to_edge(call: &Call) -> bool {
+/// The zone's `ParentRayID`, a Worker's own span or a valid signature lead from one edge record to the other. A gateway's line
+/// alone, whose header nobody could check, does not.
+fn edge_to_edge(call: &Call, signed: bool) -> bool {
+    let edge_record = |l: &Leg| matches!(l.observer.kind, ObserverKind::Worker | ObserverKind::Zone);
     call.legs.iter().all(|l| l.observer.kind != ObserverKind::Sidecar)
+        && (signed || call.legs.iter().any(edge_record))
 }
 
 /// Whether the parent was still being served when the call left; `None` where no single clock saw both.
@@ -161,19 +176,33 @@ pub fn principal_of(header: &crate::model::SignedPrincipal) -> Principal {
     Principal { kind: header.principal_kind.clone(), subject: header.subject.clone(), issuer: None }
 }
 
-/// Gateway calls without a Worker's record whose header belongs to another request: the Worker's record names that one, or
-/// an earlier gateway line carries the same header.
+/// How long after it was signed a header may enter the mesh where only the signature says where it comes from. A Worker signs
+/// right before it sends.
+const FRESH_US: i64 = 120_000_000;
+
+/// Gateway calls without a Worker's record whose header belongs to another request: the Worker's record names that one, an
+/// earlier gateway line carries the same header, or it was signed long before.
 fn replayed_at_gateway(calls: &[Call], rules: &Rules) -> BTreeSet<CallId> {
-    let mut by_span: BTreeMap<SpanId, Vec<&Call>> = BTreeMap::new();
+    let mut by_span: BTreeMap<(TraceId, SpanId), Vec<&Call>> = BTreeMap::new();
     let sent_by_worker = |l: &Leg| l.observer.kind == ObserverKind::Worker && l.side == Side::Client;
     let mut sent = BTreeSet::new();
+    let mut replayed = BTreeSet::new();
     for call in calls {
-        sent.extend(call.legs.iter().filter(|l| sent_by_worker(l)).filter_map(|l| l.span_id));
-        if let Some(header) = valid_header(call, rules).filter(|_| call.legs.iter().any(Leg::is_entry)) {
-            by_span.entry(header.span_id).or_default().push(call);
+        let spans = call
+            .legs
+            .iter()
+            .filter(|l| sent_by_worker(l))
+            .filter_map(|l| Some((l.trace?.trace_id, l.span_id?)));
+        sent.extend(spans);
+        let Some(entry) = call.legs.iter().find(|l| l.is_entry()) else { continue };
+        if let Some(header) = valid_header(call, rules) {
+            by_span.entry((header.trace_id, header.span_id)).or_default().push(call);
+            let stale = (entry.start.0 - header.issued_at.0).abs() > FRESH_US;
+            if stale && !call.legs.iter().any(sent_by_worker) {
+                replayed.insert(call.id);
+            }
         }
     }
-    let mut replayed = BTreeSet::new();
     for (span, mut calls) in by_span {
         calls.sort_by_key(|c| (c.legs.iter().all(|l| !sent_by_worker(l)), c.start, c.id));
         let honest = usize::from(!sent.contains(&span) || calls[0].legs.iter().any(sent_by_worker));

@@ -7,8 +7,10 @@ use super::group::Group;
 use crate::model::{Basis, Leg, ObserverKind, Side};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How much a pair without any shared key is trusted: method, host, path and time agree, and nobody else fits.
-const BY_CIRCUMSTANCE_PPM: u32 = 900_000;
+/// How much a pair is trusted when another leg carries a copy of everything that ties it: only the time tells them apart.
+const COPIED_PPM: u32 = 900_000;
+/// A key that more legs than this carry ties nothing.
+const CROWD: usize = 1_000;
 
 /// Groups every leg of a Worker, a zone, and the server legs of gateways. `rest` gets the places of all other legs.
 pub fn pair(legs: &[Leg], slack_us: i64, rest: &mut Vec<usize>) -> Vec<Group> {
@@ -102,8 +104,7 @@ fn subrequests(legs: &[Leg], sorted: &Sorted, slack_us: i64) -> Vec<Group> {
         bound_workers(legs, sorted).into_iter().map(|(s, c)| (c, s)).collect();
     let clients: Vec<usize> =
         sorted.worker_clients.iter().copied().filter(|c| !bound.contains_key(c)).collect();
-    let mut to_gateway = best_pairs(legs, &clients, &sorted.gateway_servers, slack_us);
-    by_circumstance(legs, &clients, &sorted.gateway_servers, slack_us, &mut to_gateway);
+    let to_gateway = best_pairs(legs, &clients, &sorted.gateway_servers, slack_us);
 
     let mut witness_of_client =
         one_to_one(zone_edges(legs, &sorted.zone_subrequests, &sorted.worker_clients));
@@ -187,8 +188,13 @@ fn edges(legs: &[Leg], clients: &[usize], servers: &[usize]) -> Vec<Edge> {
     }
     let mut edges = BTreeSet::new();
     for &client in clients {
-        let near: BTreeSet<usize> =
-            keys_sent(&legs[client]).iter().filter_map(|k| by_key.get(k)).flatten().copied().collect();
+        let near: BTreeSet<usize> = keys_sent(&legs[client])
+            .iter()
+            .filter_map(|k| by_key.get(k))
+            .filter(|near| near.len() <= CROWD)
+            .flatten()
+            .copied()
+            .collect();
         for server in near.into_iter().filter(|&s| !contradicts(&legs[client], &legs[s])) {
             let strain = super::align::strain_us(&legs[client], &legs[server]);
             edges.insert((
@@ -242,7 +248,7 @@ fn best_pairs(
         // A rival that shares as many keys sent a copy of everything: only the time tells them apart.
         let copied = rivals.strongest(client, server) >= keys.0;
         let basis = if copied { Basis::Inferred } else { Basis::Keyed };
-        chosen.insert(client, (server, basis, BY_CIRCUMSTANCE_PPM));
+        chosen.insert(client, (server, basis, COPIED_PPM));
     }
     chosen
 }
@@ -270,37 +276,6 @@ impl Rivals {
         };
         let by_client = others(self.of_client.get(&client), server);
         by_client.max(others(self.of_server.get(&server), client)).unwrap_or(0)
-    }
-}
-
-/// A gateway whose format prints no ids: method, host, path and time agree and nobody else fits on either side.
-fn by_circumstance(
-    legs: &[Leg],
-    clients: &[usize],
-    servers: &[usize],
-    slack_us: i64,
-    chosen: &mut BTreeMap<usize, (usize, Basis, u32)>,
-) {
-    let taken: BTreeSet<usize> = chosen.values().map(|(s, ..)| *s).collect();
-    let mut alike: BTreeMap<_, (Vec<usize>, Vec<usize>)> = BTreeMap::new();
-    let circumstance = |place: usize| (&legs[place].method, &legs[place].path, &legs[place].authority);
-    for &client in clients.iter().filter(|&&c| !chosen.contains_key(&c) && legs[c].path.is_some()) {
-        alike.entry(circumstance(client)).or_default().0.push(client);
-    }
-    for &server in servers.iter().filter(|s| !taken.contains(s)) {
-        alike.entry(circumstance(server)).or_default().1.push(server);
-    }
-    let fits = |c: usize, s: usize| {
-        !contradicts(&legs[c], &legs[s]) && super::compat::overlap(&legs[c], &legs[s], slack_us)
-    };
-    for (free_clients, free_servers) in alike.values() {
-        for &client in free_clients {
-            let mut fitting = free_servers.iter().copied().filter(|&s| fits(client, s));
-            let (Some(server), None) = (fitting.next(), fitting.next()) else { continue };
-            if free_clients.iter().filter(|&&c| fits(c, server)).count() == 1 {
-                chosen.insert(client, (server, Basis::Inferred, BY_CIRCUMSTANCE_PPM));
-            }
-        }
     }
 }
 

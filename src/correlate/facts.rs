@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 
 pub use crate::model::CONNECTION_SLACK_US;
 
-/// Connections by socket pair: first and last time at which a caller's proxy logged a request on them.
+/// Connections by socket pair: from when to when a caller's proxy logged requests on them. Ports are used again: one socket pair
+/// may have had several connections.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
-    connections: BTreeMap<SocketPair, (Timestamp, Timestamp)>,
+    connections: BTreeMap<SocketPair, Vec<(Timestamp, Timestamp)>>,
 }
 
 impl Facts {
     pub fn add_connection(&mut self, socket: SocketPair, first: Timestamp, last: Timestamp) {
-        let span = self.connections.entry(socket).or_insert((first, last));
-        *span = (span.0.min(first), span.1.max(last));
+        self.connections.entry(socket).or_default().push((first, last));
     }
 
     /// Every client leg of a proxy says that its connection is that proxy's.
@@ -27,7 +27,7 @@ impl Facts {
     }
 
     pub fn is_known(&self, socket: &SocketPair, at: Timestamp) -> bool {
-        self.connections.get(socket).is_some_and(|(first, last)| {
+        self.connections.get(socket).into_iter().flatten().any(|(first, last)| {
             at >= first.plus_us(-CONNECTION_SLACK_US) && at <= last.plus_us(CONNECTION_SLACK_US)
         })
     }

@@ -1,6 +1,6 @@
 //! Keys under which legs find each other and people find calls, as 64-bit hashes. A collision only widens a search.
 
-use crate::model::{Call, Leg, Side, SocketPair, TraceId};
+use crate::model::{Call, Leg, LegId, ObserverKind, Side, SocketPair, TraceId};
 use sha2::{Digest, Sha256};
 
 fn hash(kind: u8, text: &str) -> i64 {
@@ -33,8 +33,9 @@ pub fn line(line_sha256: &str) -> i64 {
     hash(b'l', line_sha256)
 }
 
-fn socket_of(kind: u8, pair: &SocketPair) -> i64 {
-    hash(kind, &format!("{}|{}", pair.client, pair.server))
+/// Between a leg that a program made and the leg in whose service it did, and between two copies of a leg that names nothing.
+fn leg(id: &LegId) -> i64 {
+    hash(b'g', &id.to_string())
 }
 
 /// Keys by which legs of one call, or of one trace, find each other whatever the side: trace, request id, hop, ray.
@@ -46,32 +47,70 @@ pub fn shared(leg: &Leg) -> Vec<i64> {
     keys
 }
 
-/// Key under which a leg looks for the other side of its connection, where that side could not be found otherwise.
-pub fn other_side(leg: &Leg) -> Option<i64> {
-    let pair = leg.socket.as_ref().filter(|_| of_mesh(leg))?;
-    Some(match leg.side {
-        Side::Client => socket_of(b'S', pair),
-        Side::Server => socket_of(b'C', pair),
-    })
+/// [`shared`], and what ties the legs of one line or of one Worker's event: all by which a leg is sought, and found.
+pub fn sought(one: &Leg) -> Vec<i64> {
+    let mut keys = shared(one);
+    let makes_calls = one.side == Side::Server && one.observer.kind != ObserverKind::Sidecar;
+    if makes_calls || keys.is_empty() {
+        keys.push(leg(&one.id));
+    }
+    keys.extend(one.made_by.as_ref().map(leg));
+    keys
 }
 
-/// All keys under which a call is stored. Only a call that may still be joined by its socket pair is found by it: one with a
-/// single side, or with a leg that names nothing else; otherwise every call of a long connection would find every other.
-pub fn of_call(call: &Call) -> Vec<i64> {
-    let mut keys: Vec<i64> = call.legs.iter().flat_map(shared).collect();
+/// Under what a leg looks for calls on its own connection: the side it looks for, and why.
+#[derive(Clone, Copy)]
+enum Wanted {
+    /// A client leg, or a server leg, that has no other side yet.
+    OneSided(Side),
+    /// A leg that names nothing but its socket.
+    Nameless,
+    /// A server leg whose connection no proxy has been known to hold.
+    Unexplained,
+}
+
+fn socket(wanted: Wanted, pair: &SocketPair) -> i64 {
+    let kind = match wanted {
+        Wanted::OneSided(Side::Client) => b'C',
+        Wanted::OneSided(Side::Server) => b'S',
+        Wanted::Nameless => b'N',
+        Wanted::Unexplained => b'U',
+    };
+    hash(kind, &format!("{}|{}", pair.client, pair.server))
+}
+
+/// Keys under which a leg looks along its connection for what it could not find otherwise.
+///
+/// Legs that name a trace or request find each other by that; only one that names nothing must look at everything one-sided
+/// on its connection, else each call of a long connection would find every other.
+pub fn along_connection(leg: &Leg) -> Vec<i64> {
+    let Some(pair) = leg.socket.as_ref().filter(|_| of_mesh(leg)) else { return Vec::new() };
+    let mut wanted = vec![Wanted::Nameless];
+    if shared(leg).is_empty() {
+        wanted.push(Wanted::OneSided(if leg.side == Side::Client { Side::Server } else { Side::Client }));
+    }
+    if leg.side == Side::Client {
+        wanted.push(Wanted::Unexplained);
+    }
+    wanted.into_iter().map(|w| socket(w, pair)).collect()
+}
+
+/// All keys under which a call is stored. `unexplained`: a server leg without a client leg, on a connection that the caller's
+/// own proxy has not been known to hold.
+pub fn of_call(call: &Call, unexplained: bool) -> Vec<i64> {
+    let mut keys: Vec<i64> = call.legs.iter().flat_map(sought).collect();
     keys.extend(call.legs.iter().filter_map(|l| l.span_id).map(|s| span(&s.to_string())));
     keys.extend(call.legs.iter().map(|l| line(&l.line.line_sha256.to_string())));
     let one_sided = call.legs.iter().all(|l| l.side == call.legs[0].side);
-    for leg in call.legs.iter().filter(|l| of_mesh(l) && (one_sided || shared(l).is_empty())) {
-        keys.extend(leg.socket.as_ref().map(|pair| match leg.side {
-            Side::Client => socket_of(b'C', pair),
-            Side::Server => socket_of(b'S', pair),
-        }));
-    }
-    // The leg that names nothing shows the other side's socket, too: a better partner may yet come for that one.
-    if call.legs.iter().any(|l| of_mesh(l) && shared(l).is_empty()) {
-        let pairs = call.legs.iter().filter(|l| of_mesh(l)).filter_map(|l| l.socket.as_ref());
-        keys.extend(pairs.flat_map(|p| [socket_of(b'C', p), socket_of(b'S', p)]));
+    let nameless = call.legs.iter().any(|l| of_mesh(l) && shared(l).is_empty());
+    for (leg, pair) in call.legs.iter().filter(|l| of_mesh(l)).filter_map(|l| Some((l, l.socket.as_ref()?))) {
+        // A call joined by a leg without a name may yet be joined better: it stays to be found along its connection.
+        let wanted = [
+            one_sided.then_some(Wanted::OneSided(leg.side)),
+            nameless.then_some(Wanted::Nameless),
+            unexplained.then_some(Wanted::Unexplained),
+        ];
+        keys.extend(wanted.into_iter().flatten().map(|w| socket(w, pair)));
     }
     keys.sort_unstable();
     keys.dedup();

@@ -2,13 +2,15 @@
 //! order. Never by arrival order, and never across a contradiction (see [`super::compat`]).
 
 use super::align::{align, strain_us};
-use super::compat::contradiction;
+use super::compat::{contradiction, overlap};
 use super::group::Group;
 use crate::model::{Basis, IdentityKind, Leg, Protocol, Side};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// In a bucket of more legs than this, rivals are assumed and not counted one by one.
-const COUNTED_RIVALS: usize = 400;
+/// Of more legs than this that overlap in time, rivals are assumed and not counted one by one.
+const COUNTED_RIVALS: usize = 2_000;
+/// More pairs than this are not weighed one by one: the order of the rows decides.
+const WEIGHED_PAIRS: usize = 250_000;
 
 /// Confidence of a pair that keeps the order of requests on its connection, by what could still have swapped it.
 const ORDERED_HTTP1_PPM: u32 = 990_000;
@@ -118,11 +120,19 @@ impl<'a> Join<'a> {
         }
     }
 
+    /// Aligns each run of legs that could be each other's sides by itself: what else went over the connection at other times
+    /// must not matter.
     fn in_order(&mut self, clients: &[usize], servers: &[usize]) {
         let clients: Vec<usize> =
             clients.iter().copied().filter(|c| !self.taken_by.contains_key(c)).collect();
+        for (clients, servers) in runs(self.legs, &clients, servers, self.slack_us) {
+            self.align_run(&clients, &servers);
+        }
+    }
+
+    fn align_run(&mut self, clients: &[usize], servers: &[usize]) {
         let row = |places: &[usize]| places.iter().map(|&i| &self.legs[i]).collect::<Vec<_>>();
-        let pairs = align(&row(&clients), &row(servers), |c, s| {
+        let pairs = align(&row(clients), &row(servers), |c, s| {
             c.peer.kind != IdentityKind::External && contradiction(c, s, self.slack_us).is_none()
         });
         let even = clients.len() == servers.len();
@@ -161,6 +171,9 @@ impl<'a> Join<'a> {
     }
 
     fn by_containment(&mut self, clients: &[usize], servers: &[usize], ppm: u32) {
+        if clients.len().saturating_mul(servers.len()) > WEIGHED_PAIRS {
+            return self.in_order(clients, servers);
+        }
         let mut edges = Vec::new();
         for &client in clients {
             for &server in servers.iter().filter(|&&s| self.fits(client, s)) {
@@ -219,6 +232,39 @@ impl<'a> Join<'a> {
     }
 }
 
+/// The two rows cut into runs that nothing ties in time: connected sets of clients and servers that overlap. Both rows must be
+/// sorted by start; legs that overlap with nothing on the other side are left out.
+fn runs(legs: &[Leg], clients: &[usize], servers: &[usize], slack_us: i64) -> Vec<(Vec<usize>, Vec<usize>)> {
+    if clients.len().saturating_mul(servers.len()) > WEIGHED_PAIRS {
+        return vec![(clients.to_vec(), servers.to_vec())];
+    }
+    // Each server names the run of the clients it overlaps with; a server that overlaps with several runs makes them one.
+    let mut run_of: Vec<usize> = (0..clients.len()).collect();
+    let mut server_run: Vec<Option<usize>> = Vec::with_capacity(servers.len());
+    for &server in servers {
+        let near = (0..clients.len()).filter(|&c| overlap(&legs[clients[c]], &legs[server], slack_us));
+        let joined: Vec<usize> = near.map(|c| run_of[c]).collect();
+        let run = joined.iter().copied().min();
+        if let Some(run) = run {
+            run_of.iter_mut().filter(|r| joined.contains(r)).for_each(|r| *r = run);
+            server_run.iter_mut().flatten().filter(|r| joined.contains(r)).for_each(|r| *r = run);
+        }
+        server_run.push(run);
+    }
+    let mut runs: BTreeMap<usize, (Vec<usize>, Vec<usize>)> = BTreeMap::new();
+    for (&server, run) in servers.iter().zip(&server_run) {
+        if let Some(run) = run {
+            runs.entry(*run).or_default().1.push(server);
+        }
+    }
+    for (&client, run) in clients.iter().zip(&run_of) {
+        if let Some(found) = runs.get_mut(run) {
+            found.0.push(client);
+        }
+    }
+    runs.into_values().collect()
+}
+
 /// Both proxies saw both certificates, and they agree.
 fn both_verified(client: &Leg, server: &Leg) -> bool {
     let all = [&client.local, &client.peer, &server.local, &server.peer];
@@ -261,7 +307,16 @@ impl<'a> Rivals<'a> {
             && self.by_request.get(&request).is_some_and(|near| self.none_among(near, client, servers))
     }
 
+    /// Those of `near` that overlap in time with any leg of the group.
+    fn at_the_time(&self, near: &[usize], client: usize, servers: &[usize]) -> Vec<usize> {
+        let group = || servers.iter().chain([&client]).map(|&i| &self.legs[i]);
+        let from = group().map(|l| l.start.0).min().unwrap_or(0).saturating_sub(self.slack_us);
+        let to = group().map(|l| l.end().0).max().unwrap_or(0).saturating_add(self.slack_us);
+        near.iter().copied().filter(|&i| self.legs[i].end().0 >= from && self.legs[i].start.0 <= to).collect()
+    }
+
     fn none_among(&self, near: &[usize], client: usize, servers: &[usize]) -> bool {
+        let near: Vec<usize> = self.at_the_time(near, client, servers);
         if near.len() > COUNTED_RIVALS {
             return false;
         }

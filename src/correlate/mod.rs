@@ -1,4 +1,4 @@
-//! From legs to calls. Everything but [`task`] and [`closure`] is pure: a function of the legs, the rules and what is handed
+//! From legs to calls. Everything but [`task`], [`closure`] and [`inferred`] is pure: a function of the legs, the rules and what is handed
 //! in. Nothing here reads the clock.
 //!
 //! | file | question |
@@ -11,7 +11,7 @@
 //! | [`header`], [`custody`] | on whose behalf, and how do we know? |
 //! | [`decisions`], [`findings`] | by whose leave; what is wrong or unproven? |
 //! | [`keys`], [`facts`], [`coverage`] | what can legs find each other by; what must be known from beyond them? |
-//! | [`closure`], [`task`] | the only stateful part: carries all this along the committed evidence |
+//! | [`closure`], [`inferred`], [`task`] | the only part that asks the store: carries all this along the committed evidence |
 
 pub mod adopt;
 pub mod align;
@@ -27,6 +27,7 @@ pub mod facts;
 pub mod findings;
 pub mod group;
 pub mod header;
+pub mod inferred;
 pub mod keys;
 pub mod legs;
 pub mod mesh_pairs;

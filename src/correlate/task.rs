@@ -1,32 +1,31 @@
 //! Carries the pure join along the committed evidence: reads deliveries, widens to everything that they can touch, assembles,
 //! writes the difference with the new position. Its state can be lost at any moment: what is not written is derived again.
 
-use super::adopt::{adopt, is_orphan, search_window};
+use super::adopt::is_orphan;
 use super::assemble::pairing_slack_us;
 use super::closure::Closure;
 use super::coverage::{self, Coverage};
-use super::facts::{Facts, connection_of};
+use super::facts::{CONNECTION_SLACK_US, Facts, connection_of};
+use super::inferred::infer_parents;
 use super::{Rules, assemble, keys};
 use crate::decode::{DecodedDelivery, decode_delivery};
 use crate::model::{Call, CallId, Leg, Timestamp};
 use crate::store::{
     Change, Connection, CoverageDelta, IndexedCall, Position, Store, StoreError, StoredDelivery, StoredReject,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// Lines derived in one transaction: enough to share a statement, few enough to be seen soon.
 const LINES_PER_STEP: usize = 5_000;
-/// Most calls of one identity that are looked at when a parent is inferred.
-const ADOPTION_LIMIT: u32 = 10_000;
 /// Pause before the database is tried again when it was not available.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Derives until the evidence's end has been reached, then returns. For `import`, `rebuild` and tests.
 pub async fn catch_up(store: &Store, rules: &Rules) -> Result<(), StoreError> {
     let mut position = store.take_correlator().await?;
-    while let Some(next) = step(store, rules, position, Timestamp::MAX).await? {
+    while let Some(next) = step(store, rules, position).await? {
         position = next;
     }
     Ok(())
@@ -74,7 +73,7 @@ async fn advance(store: &Store, rules: &Rules, position: &mut Option<Position>) 
         None => store.take_correlator().await?,
     };
     *position = Some(at);
-    match step(store, rules, at, Timestamp::MAX).await {
+    match step(store, rules, at).await {
         Ok(Some(next)) => {
             *position = Some(next);
             Ok(true)
@@ -88,26 +87,21 @@ async fn advance(store: &Store, rules: &Rules, position: &mut Option<Position>) 
     }
 }
 
-/// Derives the next deliveries, of those received up to `until`; `None` when there are none.
-pub async fn step(
-    store: &Store,
-    rules: &Rules,
-    at: Position,
-    until: Timestamp,
-) -> Result<Option<Position>, StoreError> {
+/// Derives the next deliveries; `None` when there are none.
+pub async fn step(store: &Store, rules: &Rules, at: Position) -> Result<Option<Position>, StoreError> {
     let deliveries = store.deliveries_after(at.number, LINES_PER_STEP).await?;
     let Some(last) = deliveries.last().map(|d| d.number) else { return Ok(None) };
-    let decoded = tokio::task::spawn_blocking(move || decode_all(deliveries, until)).await;
+    let decoded = tokio::task::spawn_blocking(move || decode_all(deliveries)).await;
     let Decoded { legs, rejects } =
         decoded.map_err(|e| StoreError::Other(format!("decoding ended early: {e}")))?;
 
     let connections = connections(&legs);
     let closure = Closure::around(store, legs, pairing_slack_us(rules)).await?;
     let facts = gather_facts(store, &closure).await?;
-    let mut calls = assemble(closure.all_legs().cloned(), &facts, rules);
-    let changed_orphans = infer_parents(store, &closure, &mut calls).await?;
+    let (mut calls, closure, facts) = assemble_apart(closure, facts, rules.clone()).await?;
+    let changed_orphans = infer_parents(store, &closure.replaced, &mut calls).await?;
 
-    let mut change = difference(&closure, calls, changed_orphans);
+    let mut change = difference(&closure, calls, changed_orphans, &facts);
     change.rejects = rejects;
     change.connections = connections;
     (change.epoch, change.from, change.to) = (at.epoch, at.number, last);
@@ -115,16 +109,27 @@ pub async fn step(
     Ok(Some(Position { number: last, epoch: at.epoch }))
 }
 
+/// Assembles off the threads that serve requests: a large trace must not hold up an answer.
+async fn assemble_apart(
+    mut closure: Closure,
+    facts: Facts,
+    rules: Rules,
+) -> Result<(Vec<Call>, Closure, Facts), StoreError> {
+    let joined = tokio::task::spawn_blocking(move || {
+        let legs = std::mem::take(&mut closure.legs);
+        (assemble(legs.into_values().flatten(), &facts, &rules), closure, facts)
+    });
+    joined.await.map_err(|e| StoreError::Other(format!("the join ended early: {e}")))
+}
+
 struct Decoded {
     legs: Vec<Leg>,
     rejects: Vec<StoredReject>,
 }
 
-fn decode_all(deliveries: Vec<StoredDelivery>, until: Timestamp) -> Decoded {
+fn decode_all(deliveries: Vec<StoredDelivery>) -> Decoded {
     let mut all = Decoded { legs: Vec::new(), rejects: Vec::new() };
-    for StoredDelivery { number, delivery } in
-        deliveries.into_iter().filter(|d| d.delivery.received_at <= until)
-    {
+    for StoredDelivery { number, delivery } in deliveries {
         let DecodedDelivery { legs, rejects } = decode_delivery(&delivery, number);
         all.legs.extend(legs);
         all.rejects.extend(rejects.into_iter().map(|(line, reject)| StoredReject {
@@ -139,9 +144,20 @@ fn decode_all(deliveries: Vec<StoredDelivery>, until: Timestamp) -> Decoded {
     all
 }
 
+/// What the client legs tell about their connections, in as few spans of use as that takes.
 fn connections(legs: &[Leg]) -> Vec<Connection> {
-    let uses = legs.iter().filter_map(connection_of);
-    uses.map(|(socket, first, last)| Connection { socket: socket.clone(), first, last }).collect()
+    let mut uses: Vec<_> = legs.iter().filter_map(connection_of).collect();
+    uses.sort_unstable();
+    let mut spans: Vec<Connection> = Vec::new();
+    for (socket, first, last) in uses {
+        match spans.last_mut() {
+            Some(span) if span.socket == *socket && first <= span.last.plus_us(CONNECTION_SLACK_US) => {
+                span.last = span.last.max(last);
+            }
+            _ => spans.push(Connection { socket: socket.clone(), first, last }),
+        }
+    }
+    spans
 }
 
 /// The connections that the closure's own client legs tell, and those that the store knows for server legs without one.
@@ -160,104 +176,8 @@ async fn gather_facts(store: &Store, closure: &Closure) -> Result<Facts, StoreEr
     Ok(facts)
 }
 
-/// Gives orphans their inferred parents: those among `calls`, and stored ones that these calls could have caused. Returns the
-/// stored ones whose parent changed.
-async fn infer_parents(
-    store: &Store,
-    closure: &Closure,
-    calls: &mut [Call],
-) -> Result<Vec<(Call, Call)>, StoreError> {
-    let own: BTreeSet<CallId> = calls.iter().map(|c| c.id).chain(closure.replaced.keys().copied()).collect();
-    let mut orphans = stored_orphans(store, closure, calls, &own).await?;
-    let mut serving = Serving::default();
-    let windows = calls
-        .iter()
-        .filter(|c| is_orphan(c))
-        .chain(orphans.values())
-        .filter_map(|o| Some((o.caller.key(), search_window(o)?)));
-    serving.load(store, windows, calls, &own).await?;
-
-    let adopted: Vec<Option<CallId>> = calls.iter().map(|c| serving.parent_of(c)).collect();
-    for (call, parent) in calls.iter_mut().zip(adopted).filter(|(c, _)| is_orphan(c)) {
-        call.parent_inferred = parent.is_some();
-        call.parent_id = parent;
-    }
-    let mut changed = Vec::new();
-    for orphan in std::mem::take(&mut orphans).into_values() {
-        let parent = serving.parent_of(&orphan);
-        if parent != orphan.parent_id {
-            changed.push((
-                Call { parent_inferred: parent.is_some(), parent_id: parent, ..orphan.clone() },
-                orphan,
-            ));
-        }
-    }
-    Ok(changed)
-}
-
-/// Stored orphans that left while one of these calls, old or new, was being served by their caller.
-async fn stored_orphans(
-    store: &Store,
-    closure: &Closure,
-    calls: &[Call],
-    own: &BTreeSet<CallId>,
-) -> Result<BTreeMap<CallId, Call>, StoreError> {
-    let mut spans: BTreeMap<String, (Timestamp, Timestamp)> = BTreeMap::new();
-    for call in calls.iter().chain(closure.replaced.values()).filter(|c| served_in_mesh(c)) {
-        let span = spans.entry(call.callee.key()).or_insert((call.start, call.end()));
-        *span = (span.0.min(call.start), span.1.max(call.end()));
-    }
-    let mut orphans = BTreeMap::new();
-    for (identity, (from, to)) in spans {
-        for orphan in store.orphans(&identity, from, to, ADOPTION_LIMIT).await? {
-            if !own.contains(&orphan.id) {
-                orphans.insert(orphan.id, orphan);
-            }
-        }
-    }
-    Ok(orphans)
-}
-
-fn served_in_mesh(call: &Call) -> bool {
-    call.legs.iter().any(Leg::is_mesh_server)
-}
-
-/// Calls that were being served, by the identity that served them.
-#[derive(Default)]
-struct Serving {
-    by_identity: BTreeMap<String, Vec<Call>>,
-}
-
-impl Serving {
-    async fn load(
-        &mut self,
-        store: &Store,
-        windows: impl Iterator<Item = (String, (Timestamp, Timestamp))>,
-        calls: &[Call],
-        own: &BTreeSet<CallId>,
-    ) -> Result<(), StoreError> {
-        let mut spans: BTreeMap<String, (Timestamp, Timestamp)> = BTreeMap::new();
-        for (identity, (from, to)) in windows {
-            let span = spans.entry(identity).or_insert((from, to));
-            *span = (span.0.min(from), span.1.max(to));
-        }
-        for (identity, (from, to)) in spans {
-            let mut served = store.calls_serving(&identity, from, to, 0, ADOPTION_LIMIT).await?;
-            served.retain(|c| !own.contains(&c.id));
-            served.extend(calls.iter().filter(|c| served_in_mesh(c) && c.callee.key() == identity).cloned());
-            served.sort_by_key(|c| (c.start, c.id));
-            self.by_identity.insert(identity, served);
-        }
-        Ok(())
-    }
-
-    fn parent_of(&self, orphan: &Call) -> Option<CallId> {
-        adopt(orphan, self.by_identity.get(&orphan.caller.key())?)
-    }
-}
-
 /// What must be written so that the store says what these calls say.
-fn difference(closure: &Closure, calls: Vec<Call>, orphans: Vec<(Call, Call)>) -> Change {
+fn difference(closure: &Closure, calls: Vec<Call>, orphans: Vec<Call>, facts: &Facts) -> Change {
     let mut measured: Coverage = Coverage::new();
     let mut change = Change::default();
     let kept: BTreeSet<CallId> = calls.iter().map(|c| c.id).collect();
@@ -270,16 +190,16 @@ fn difference(closure: &Closure, calls: Vec<Call>, orphans: Vec<(Call, Call)>) -
     for call in calls {
         coverage::count(&mut measured, &call, 1);
         if closure.replaced.get(&call.id) != Some(&call) {
-            change.upserts.push(indexed(call));
+            change.upserts.push(indexed(call, facts));
         }
     }
-    change.upserts.extend(orphans.into_iter().map(|(new, _)| indexed(new)));
+    change.upserts.extend(orphans.into_iter().map(|call| indexed(call, facts)));
     change.coverage = measured.into_iter().filter(|(_, counts)| *counts != [0; 4]).map(delta).collect();
     change
 }
 
-fn indexed(call: Call) -> IndexedCall {
-    IndexedCall { keys: keys::of_call(&call), orphan: is_orphan(&call), call }
+fn indexed(call: Call, facts: &Facts) -> IndexedCall {
+    IndexedCall { keys: keys::of_call(&call, facts.is_outside_proxy(&call)), orphan: is_orphan(&call), call }
 }
 
 fn delta(((identity, hour), counts): ((String, Timestamp), coverage::Counts)) -> CoverageDelta {

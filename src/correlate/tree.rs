@@ -58,7 +58,7 @@ struct Index {
     worker_by_ray: BTreeMap<String, usize>,
     workers_by_trace: BTreeMap<TraceId, Vec<usize>>,
     /// Span of a Worker's subrequest → the call that it made.
-    subrequest_by_span: BTreeMap<SpanId, usize>,
+    subrequest_by_span: BTreeMap<(TraceId, SpanId), usize>,
     by_hop: BTreeMap<String, Vec<usize>>,
     /// Observer name and a key of the call → calls that it served.
     by_observer: BTreeMap<(String, Key), Vec<usize>>,
@@ -105,8 +105,12 @@ impl Index {
     /// Calls under `name` that share a key with `child`, each once.
     fn near(&self, index: &BTreeMap<(String, Key), Vec<usize>>, name: &str, child: usize) -> Vec<usize> {
         let keys = self.keys[child].iter();
-        let found: BTreeSet<usize> =
-            keys.filter_map(|key| index.get(&(name.to_owned(), key.clone()))).flatten().copied().collect();
+        let found: BTreeSet<usize> = keys
+            .filter_map(|key| index.get(&(name.to_owned(), key.clone())))
+            .filter(|near| near.len() <= CROWD)
+            .flatten()
+            .copied()
+            .collect();
         found.into_iter().collect()
     }
 
@@ -125,8 +129,8 @@ impl Index {
                 }
             }
             (ObserverKind::Worker, Side::Client) => {
-                if let Some(span) = leg.span_id {
-                    self.subrequest_by_span.insert(span, i);
+                if let (Some(trace), Some(span)) = (trace, leg.span_id) {
+                    self.subrequest_by_span.insert((trace, span), i);
                 }
             }
             _ if leg.is_mesh_server() => {
@@ -168,7 +172,10 @@ impl Index {
     /// The gateway's line is missing: its connection is known, and the Worker's record of the subrequest has no other end.
     fn by_subrequest(&self, calls: &[Call], child: usize, rules: &Rules) -> Option<usize> {
         let leg = lone_mesh_server(&calls[child])?;
-        let spans = [leg.header.as_ref().map(|h| h.span_id), leg.trace.map(|t| t.parent_id)];
+        let spans = [
+            leg.header.as_ref().map(|h| (h.trace_id, h.span_id)),
+            leg.trace.map(|t| (t.trace_id, t.parent_id)),
+        ];
         let sent =
             spans.into_iter().flatten().find_map(|span| self.subrequest_by_span.get(&span).copied())?;
         let unseen = calls[sent].legs.iter().all(|l| l.side == Side::Client);
@@ -193,7 +200,8 @@ impl Index {
         }
         let leg = call.legs.iter().find(|l| l.header.is_some())?;
         let header = leg.header.as_ref()?;
-        let made_for_another = self.subrequest_by_span.get(&header.span_id).is_some_and(|&i| i != child);
+        let sent = self.subrequest_by_span.get(&(header.trace_id, header.span_id));
+        let made_for_another = sent.is_some_and(|&i| i != child);
         if made_for_another || header::check(header, rules) == Signature::Invalid {
             return None;
         }
@@ -239,9 +247,14 @@ impl Index {
         })
     }
 
-    /// Strength of the strongest key that two calls share.
-    fn shared_key(&self, parent: usize, child: usize) -> Option<u32> {
-        self.keys[child].intersection(&self.keys[parent]).map(Key::strength).max()
+    /// Weight of the keys that two calls share. Two trace ids are never brought together by a weaker key: calls that both name
+    /// traces, and none in common, share nothing.
+    fn shared_keys(&self, parent: usize, child: usize) -> Option<u32> {
+        let (parent, child) = (&self.keys[parent], &self.keys[child]);
+        let shared: u32 = child.intersection(parent).map(|k| 1 << k.rank()).fold(0, |all, bit| all | bit);
+        let names_trace = |keys: &BTreeSet<Key>| keys.iter().any(|k| matches!(k, Key::Trace(_)));
+        let apart = shared & (1 << TRACE_RANK) == 0 && names_trace(parent) && names_trace(child);
+        (shared > 0 && !apart).then_some(shared)
     }
 
     /// Of the calls in `near`, the one whose work the leg of `child` most likely is.
@@ -260,7 +273,7 @@ impl Index {
             .iter()
             .copied()
             .filter(|&p| p != child)
-            .filter_map(|p| Some(((self.shared_key(p, child)?, serving(&calls[p], leg, slack_us)?), p)))
+            .filter_map(|p| Some(((self.shared_keys(p, child)?, serving(&calls[p], leg, slack_us)?), p)))
             // A header is issued for one request: with it, a call that began after that had ended is not its work. Where the
             // format does not print it, nobody can say that there was none.
             .filter(|((_, serving), _)| *serving || carries_no_header(call))
@@ -309,11 +322,15 @@ fn serving(parent: &Call, leg: &Leg, slack_us: i64) -> Option<bool> {
         .max()
 }
 
-/// Whether both sides' formats would show a calltrail header and neither does.
+/// Whether a side's format would show a calltrail header, and no side shows one.
 fn carries_no_header(call: &Call) -> bool {
     let logged = call.legs.iter().any(|l| l.header_logged);
     logged && call.legs.iter().all(|l| l.header.is_none() && l.malformed_header.is_none())
 }
+
+const TRACE_RANK: u32 = 0;
+/// A key that more calls than this share at one proxy tells nothing about which of them caused which.
+const CROWD: usize = 2_000;
 
 /// What two calls of one request share. What one side's format hides, or what was lost on the way to us, the other side of
 /// the call may still tell: the keys of a call are those of all its legs.
@@ -332,11 +349,12 @@ impl Key {
         keys
     }
 
-    fn strength(&self) -> u32 {
+    /// A request id tells the requests of one trace apart; so does, where it is passed on, the signed header.
+    fn rank(&self) -> u32 {
         match self {
-            Key::Trace(_) => 1,
-            Key::Header(..) => 2,
-            Key::Request(_) => 3,
+            Key::Trace(_) => TRACE_RANK,
+            Key::Header(..) => 1,
+            Key::Request(_) => 2,
         }
     }
 }
