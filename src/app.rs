@@ -7,7 +7,7 @@ mod opening;
 use crate::api::auth::Gate;
 use crate::api::{self, Context};
 use crate::config::Config;
-use crate::correlate::task;
+use crate::correlate::{Rules, task};
 use crate::ingest::http::{self, Uploads};
 use crate::ingest::room::Room;
 use crate::ingest::writer::Writer;
@@ -27,11 +27,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 
 /// Between two attempts to accept when the machine has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often what other processes commit is looked for.
+const LOOK_ROUND: Duration = Duration::from_secs(1);
 
 /// Held by whoever may write to a data directory; the lock goes with the process.
 #[derive(Debug)]
@@ -102,9 +104,7 @@ pub async fn run(
     }
     let (writer, committed, writer_task) = Writer::start(store.clone(), config.queue_bytes);
     let (stop_correlator, stopped) = oneshot::channel::<()>();
-    let correlator = tokio::spawn(task::run(store.clone(), config.rules.clone(), committed, async {
-        let _ = stopped.await;
-    }));
+    let correlator = tokio::spawn(correlate(store.clone(), config.rules.clone(), committed, stopped));
     let router = routes(&config, &store, gate, writer);
     tracing::info!("listening on http://{listen}");
     serve(listener, router, &config, shutdown).await;
@@ -115,6 +115,45 @@ pub async fn run(
     store.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Derives while this process holds the correlator's office. In Postgres another process may hold it: this one then waits, and
+/// takes over when the other has ended.
+async fn correlate(store: Store, rules: Rules, committed: watch::Receiver<u64>, stop: oneshot::Receiver<()>) {
+    let (heard, head) = watch::channel(0);
+    let hearing = tokio::spawn(hear(store.clone(), committed, heard));
+    let mut stop = std::pin::pin!(async { drop(stop.await) });
+    let mut stopping = false;
+    while !stopping {
+        let mut office = tokio::select! {
+            office = store.office() => office,
+            () = &mut stop => break,
+        };
+        let until_stopped_or_lost = async {
+            tokio::select! {
+                () = &mut stop => stopping = true,
+                () = office.lost() => tracing::warn!("the correlator's office was lost: it is asked for again"),
+            }
+        };
+        task::run(store.clone(), rules.clone(), head.clone(), until_stopped_or_lost).await;
+        office.leave().await;
+    }
+    hearing.abort();
+}
+
+/// Tells how far the evidence goes: at once of what this process commits, within a second of what others do. Ends with the
+/// writer.
+async fn hear(store: Store, mut committed: watch::Receiver<u64>, heard: watch::Sender<u64>) {
+    loop {
+        let head = tokio::select! {
+            changed = committed.changed() => match changed {
+                Ok(()) => *committed.borrow_and_update(),
+                Err(_) => return,
+            },
+            () = tokio::time::sleep(LOOK_ROUND), if store.is_shared() => store.head().await.unwrap_or(0),
+        };
+        heard.send_if_modified(|known| std::mem::replace(known, head.max(*known)) < head);
+    }
 }
 
 fn routes(config: &Config, store: &Store, gate: Arc<Gate>, writer: Writer) -> Router {

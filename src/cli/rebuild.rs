@@ -3,10 +3,15 @@
 use super::Place;
 use super::ask::open_existing;
 use super::progress;
+use crate::correlate::Rules;
 use crate::store::Store;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// How often is looked how far it is.
+const LOOK: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Args)]
 pub struct RebuildArgs {
@@ -23,7 +28,7 @@ pub struct RulesArg {
 }
 
 impl RulesArg {
-    pub fn load(&self, place: &Place) -> Result<crate::correlate::Rules> {
+    pub fn load(&self, place: &Place) -> Result<Rules> {
         let directory = place.database_url.is_none().then_some(place.data_dir.as_path());
         Ok(crate::config::rules(self.rules.as_deref(), directory)?)
     }
@@ -36,21 +41,49 @@ pub async fn run(args: RebuildArgs, place: &Place) -> Result<()> {
     let rules = args.rules.load(place)?;
     let store = open_existing(place).await?;
     let _lock = place.lock()?;
+    let Some(office) = store.try_office().await.context("cannot ask who derives")? else {
+        bail!(
+            "another calltrail is deriving in this database (`calltrail serve`, `import` or `rebuild`): stop it first, then \
+             rebuild"
+        );
+    };
     store.reset_derived().await.context("cannot throw away what was derived")?;
-    derive(&store, &rules).await?;
+    derive_alone(&store, &rules).await?;
+    office.leave().await;
     let totals = store.totals().await?;
     println!("{} derived from {}", progress::calls(totals.calls), progress::lines(totals.lines));
     store.close().await;
     Ok(())
 }
 
-/// Derives up to the end of the evidence, showing how far it is.
-pub async fn derive(store: &Store, rules: &crate::correlate::Rules) -> Result<()> {
+/// Sees to it that everything that has been committed is derived: by whoever holds the correlator's office, else by ourselves.
+pub async fn derive(store: &Store, rules: &Rules) -> Result<()> {
+    let head = store.totals().await?.deliveries;
+    let bar = progress::deliveries("joining elsewhere", head);
+    loop {
+        if let Some(office) = store.try_office().await? {
+            bar.finish_and_clear();
+            derive_alone(store, rules).await?;
+            office.leave().await;
+            return Ok(());
+        }
+        let position = store.totals().await?.position;
+        bar.set_position(position);
+        if position >= head {
+            bar.finish_and_clear();
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Derives up to the end of the evidence, showing how far it is. The office must be ours.
+async fn derive_alone(store: &Store, rules: &Rules) -> Result<()> {
     let totals = store.totals().await?;
     let bar = progress::deliveries("joining", totals.deliveries);
     let watched = async {
         loop {
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            tokio::time::sleep(LOOK).await;
             if let Ok(totals) = store.totals().await {
                 bar.set_position(totals.position);
             }

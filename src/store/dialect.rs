@@ -29,6 +29,13 @@ pub(super) const POSTGRES_SETTINGS: &str = "set plan_cache_mode = force_custom_p
 /// Begins a transaction that sees one state of the database. On SQLite any transaction that only reads does.
 pub(super) const POSTGRES_SNAPSHOT: &str = "begin isolation level repeatable read read only";
 
+/// The session that holds the correlator's office: when its machine is gone, the server must notice within seconds.
+pub(super) const POSTGRES_OFFICE_SETTINGS: &str =
+    "set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3";
+/// Advisory locks are numbers; this one reads "calltrai".
+pub(super) const POSTGRES_TAKE_OFFICE: &str = "select pg_try_advisory_lock(7161124095561720169)";
+pub(super) const POSTGRES_LEAVE_OFFICE: &str = "select pg_advisory_unlock(7161124095561720169)";
+
 #[cfg(test)]
 mod tests {
     use super::*;

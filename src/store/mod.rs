@@ -8,6 +8,7 @@
 //! | `shapes` | what goes in and comes out |
 //! | `open`, `location`, `error` | opening, and what can go wrong |
 //! | `commit`, `block`, `deliveries` | evidence in and out |
+//! | `office` | who may derive |
 //! | `apply`, `connections`, `derived` | what the correlator writes, and what it asks for |
 //! | `calls`, `findings`, `select` | questions, and the filters as SQL |
 //! | `summary` | counts and quantiles for dashboards |
@@ -26,6 +27,7 @@ mod dialect;
 mod error;
 mod findings;
 mod location;
+mod office;
 mod open;
 mod packed;
 mod packed_leg;
@@ -37,6 +39,7 @@ mod tokens;
 
 pub use error::StoreError;
 pub use location::Location;
+pub use office::Office;
 pub use open::create_directory;
 pub use shapes::{
     Change, Commit, Connection, CoverageDelta, IndexedCall, Order, Page, Position, StoredDelivery,

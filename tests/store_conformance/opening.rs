@@ -122,3 +122,29 @@ async fn a_server_that_was_away_is_used_again_without_a_restart() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn one_process_at_a_time_holds_the_correlators_office() {
+    crate::bed::on_postgres(async |bed: &Bed| {
+        let other = bed.another().await;
+        let mut held = bed.store.try_office().await.unwrap().expect("nobody has it yet");
+        assert!(other.try_office().await.unwrap().is_none());
+        held.leave().await;
+        held = other.try_office().await.unwrap().expect("it was given back");
+        assert!(bed.store.try_office().await.unwrap().is_none());
+
+        // Its session ends without its doing: it hears of that, and whoever waits has the office.
+        let (_, waited) = tokio::join!(
+            bed.bytes(
+                "select pid::text::bytea from pg_locks, lateral pg_terminate_backend(pid) \
+                 where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())",
+            ),
+            async {
+                held.lost().await;
+                bed.store.office().await
+            }
+        );
+        waited.leave().await;
+    })
+    .await;
+}
