@@ -27,6 +27,7 @@
 //! | [`cli`] | one file per command | rules, SQL |
 //! | [`config`] | flags, environment and rules file, checked once | being read anywhere but at start |
 //! | [`telemetry`] | our own logs, traces and metrics, every name in one list | |
+//! | [`tls`] | clients for the requests that calltrail makes itself | serving TLS |
 //! | [`suggest`] | the nearest known word, for people's slips | |
 //! | [`app`] | puts the parts together and stops them in order | |
 //!
@@ -45,3 +46,4 @@ pub mod model;
 pub mod store;
 pub mod suggest;
 pub mod telemetry;
+pub mod tls;

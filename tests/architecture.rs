@@ -29,7 +29,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
                                 "api::auth", "api::error", "api::params"]),
     ("src/api/",              &["api", "model", "store", "telemetry", "suggest", "correlate::keys"]),
     ("src/suggest.rs",        &[]),
-    ("src/telemetry",         &["telemetry", "model"]),
+    ("src/tls.rs",            &[]),
+    ("src/telemetry",         &["telemetry", "model", "tls"]),
     ("src/config",            &["config", "model", "store", "suggest", "correlate", "ingest::http::Limits"]),
     ("src/cli/",              &["*"]),
     ("src/app",               &["*"]),
@@ -44,7 +45,8 @@ const CRATE_ONLY_IN: &[(&str, &[&str])] = &[
     ("axum",       &["src/ingest/http", "src/api/", "src/app"]),
     ("serde_json", &["src/decode/", "src/api/", "src/cli/", "src/config"]),
     ("clap",       &["src/cli/", "src/config", "src/main.rs"]),
-    ("reqwest",    &["src/cli/"]),
+    ("reqwest",    &["src/cli/", "src/tls.rs"]),
+    ("rustls",     &["src/tls.rs"]),
 ];
 
 /// Crates that pure code does without.

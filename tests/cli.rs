@@ -189,7 +189,7 @@ fn filters_choose_and_their_mistakes_say_what_to_write() {
         (&["import", "--source", "a/b", "x"], "letters, digits"),
         (&["import", "--source", "mesh", "/nowhere-at-all"], "/nowhere-at-all"),
         (&["export", "calls", "--format", "table"], "--format ndjson"),
-        (&["calls", "--server", "localhost:7311"], "http://HOST:7311"),
+        (&["calls", "--server", "localhost:7311"], "http://HOST:7311 or https://HOST"),
         (&["call", "0123456789abcdef0123456789abcdef"], "0123456789abcdef"),
         (&["trace", "0123456789abcdef0123456789abcdef"], "no call of trace"),
     ] {
@@ -313,6 +313,28 @@ fn the_demo_prints_calls_findings_and_addresses_and_starts_clean_each_time() {
     }
     let heading = |text: &str| text.lines().next().unwrap().to_owned();
     assert_eq!(heading(&first), heading(&demo()), "a second run starts clean");
+}
+
+#[test]
+fn the_demo_is_the_same_whatever_the_environment_says_about_servers() {
+    let bench = Bench::new();
+    let mut demo = bench.command(&["demo", "--exit", "--listen", "127.0.0.1:0"]);
+    for (name, value) in [
+        ("CALLTRAIL_LISTEN", "nowhere"),
+        ("CALLTRAIL_RULES", "/nowhere-at-all/rules.toml"),
+        ("CALLTRAIL_MAX_BODY_BYTES", "1KiB"),
+        ("CALLTRAIL_MAX_DECOMPRESSED_BYTES", "1KiB"),
+        ("CALLTRAIL_MAX_LINES", "none"),
+        ("CALLTRAIL_LOG_FORMAT", "verse"),
+        ("CALLTRAIL_SERVER", "http://127.0.0.1:9"),
+        ("CALLTRAIL_TOKEN", "ct_of_another_server"),
+        ("http_proxy", "http://127.0.0.1:9"),
+    ] {
+        demo.env(name, value);
+    }
+    let output = demo.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("caller → callee"));
 }
 
 #[test]

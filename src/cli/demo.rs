@@ -16,7 +16,8 @@ use crate::ingest::http::Receipt;
 use crate::model::{CallFilter, Clock, SystemClock};
 use crate::store::{Location, Order, create_directory};
 use anyhow::{Context, Result, bail};
-use clap::{Args, Parser};
+use clap::builder::Resettable;
+use clap::{Args, CommandFactory, FromArgMatches};
 use serde::Deserialize;
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -114,7 +115,8 @@ fn start_clean(directory: &Path) -> Result<()> {
     std::fs::write(directory.join(RULES_FILE), RULES).with_context(|| format!("cannot write to {shown}"))
 }
 
-/// What `calltrail serve` would run with, on the demo's directory.
+/// What `calltrail serve` would run with, on the demo's directory. The environment has no say: its limits are meant for a server
+/// of somebody's own.
 fn config(args: &DemoArgs, directory: &Path) -> Result<Config> {
     #[derive(clap::Parser)]
     struct Defaults {
@@ -124,7 +126,9 @@ fn config(args: &DemoArgs, directory: &Path) -> Result<Config> {
     let rules = directory.join(RULES_FILE);
     let line =
         [OsStr::new("demo"), "--listen".as_ref(), "127.0.0.1:0".as_ref(), "--rules".as_ref(), rules.as_ref()];
-    let mut options = Defaults::try_parse_from(line)?.options;
+    let without_environment = Defaults::command().mut_args(|arg| arg.env(Resettable::Reset));
+    let matches = without_environment.try_get_matches_from(line)?;
+    let mut options = Defaults::from_arg_matches(&matches)?.options;
     options.listen = args.listen.to_string();
     Ok(Config::check(&options, Location::Directory(directory.to_owned()))?)
 }

@@ -54,7 +54,8 @@ pub struct Place {
     /// command line, which others can see)
     #[arg(long, global = true, value_name = "URL", env = "CALLTRAIL_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
-    /// A running calltrail to ask (or to send to) instead of opening the data: http://HOST:7311
+    /// A running calltrail to ask (or to send to) instead of opening the data: http://HOST:7311, or
+    /// https://HOST for one behind TLS
     #[arg(long, global = true, value_name = "URL", env = "CALLTRAIL_SERVER")]
     pub server: Option<String>,
     /// Token for --server, as printed by `calltrail token create`

@@ -2,6 +2,7 @@
 
 use super::ask::Hit;
 use crate::api::dto::{CallDto, CallMatches};
+use crate::tls;
 use anyhow::{Context, Result, anyhow, bail};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
@@ -27,13 +28,15 @@ const MAX_ATTEMPTS: u32 = 20;
 
 impl Remote {
     pub fn new(url: &str, token: Option<&str>) -> Result<Self> {
-        let base = Url::parse(url).with_context(|| format!("{url:?} is no URL: write http://HOST:7311"))?;
-        if base.scheme() != "http" {
-            bail!(
-                "{url:?}: write http://HOST:7311 (https:// is not spoken here: for a server behind TLS, go through a tunnel or a local proxy)"
-            );
+        let how = || format!("{url:?} is no address of a server: write http://HOST:7311 or https://HOST");
+        let base = Url::parse(url).with_context(how)?;
+        if !matches!(base.scheme(), "http" | "https") {
+            bail!(how());
         }
-        let client = Client::builder().connect_timeout(Duration::from_secs(10)).build()?;
+        let client = tls::client(url)
+            .connect_timeout(Duration::from_secs(10))
+            .build()
+            .map_err(|error| anyhow!("cannot speak to {url}: {}", deepest(&error)))?;
         Ok(Remote { client, base, token: token.map(str::to_owned) })
     }
 
@@ -57,10 +60,7 @@ impl Remote {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
-        let mut cause: &dyn std::error::Error = error;
-        while let Some(deeper) = cause.source() {
-            cause = deeper;
-        }
+        let cause = deepest(error);
         anyhow!("cannot reach {}: {cause}; is `calltrail serve` running there?", self.base)
     }
 
@@ -140,6 +140,16 @@ impl Remote {
         }
         unreachable!("the loop returns")
     }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// The cause that says what happened; what stands around it only says that something did.
+fn deepest(error: &dyn std::error::Error) -> &dyn std::error::Error {
+    error.source().map_or(error, deepest)
 }
 
 fn retry_after(answer: &Response) -> Duration {

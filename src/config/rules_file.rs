@@ -23,14 +23,71 @@ pub enum RulesError {
     Content { file: String, line: usize, what: String },
 }
 
+/// What a key may hold. Checked before anything else reads the file, since other readers quote what they did not expect, and
+/// that may be a secret.
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    Texts,
+    Number,
+    OneOf(&'static [&'static str]),
+    Table,
+    Tables,
+}
+
+impl Kind {
+    fn holds(self, value: &DeValue<'_>) -> bool {
+        let all = |is: fn(&DeValue<'_>) -> bool| {
+            value.as_array().is_some_and(|items| items.iter().all(|item| is(item.get_ref())))
+        };
+        match self {
+            Kind::Text => value.is_str(),
+            Kind::Texts => all(|item| item.is_str()),
+            Kind::Number => value.is_integer() || value.is_float(),
+            Kind::OneOf(words) => value.as_str().is_some_and(|word| words.contains(&word)),
+            Kind::Table => value.is_table(),
+            Kind::Tables => all(|item| item.is_table()),
+        }
+    }
+
+    fn described(self) -> String {
+        match self {
+            Kind::Text => "text in quotes".to_owned(),
+            Kind::Texts => "a list of texts, as [\"one\", \"two\"]".to_owned(),
+            Kind::Number => "a number, as 120".to_owned(),
+            Kind::OneOf(words) => format!("one of \"{}\"", words.join("\", \"")),
+            Kind::Table => "a table, in square brackets".to_owned(),
+            Kind::Tables => "a list of tables, each in double square brackets".to_owned(),
+        }
+    }
+}
+
 /// Each table of the file with the keys that it may hold.
-const KNOWN: &[(&str, &[&str])] = &[
-    ("", &["header", "join", "edge", "certificate"]),
-    ("header", &["audience", "key"]),
-    ("header.key", &["id", "algorithm", "secret", "secret_env", "secret_file", "public_key"]),
-    ("join", &["grace_seconds", "skew_bound_seconds"]),
-    ("edge", &["services", "allowed_mesh_callers"]),
-    ("certificate", &["max_lifetime_hours"]),
+const KNOWN: &[(&str, &[(&str, Kind)])] = &[
+    (
+        "",
+        &[
+            ("header", Kind::Table),
+            ("join", Kind::Table),
+            ("edge", Kind::Table),
+            ("certificate", Kind::Table),
+        ],
+    ),
+    ("header", &[("audience", Kind::Text), ("key", Kind::Tables)]),
+    (
+        "header.key",
+        &[
+            ("id", Kind::Text),
+            ("algorithm", Kind::OneOf(&["hmac-sha256", "ed25519"])),
+            ("secret", Kind::Text),
+            ("secret_env", Kind::Text),
+            ("secret_file", Kind::Text),
+            ("public_key", Kind::Text),
+        ],
+    ),
+    ("join", &[("grace_seconds", Kind::Number), ("skew_bound_seconds", Kind::Number)]),
+    ("edge", &[("services", Kind::Texts), ("allowed_mesh_callers", Kind::Texts)]),
+    ("certificate", &[("max_lifetime_hours", Kind::Number)]),
 ];
 
 #[derive(Default, Deserialize)]
@@ -141,11 +198,15 @@ fn check_keys(place: &Place<'_>, path: &str, table: &DeTable<'_>) -> Result<(), 
     let Some((_, known)) = KNOWN.iter().find(|(p, _)| *p == path) else { return Ok(()) };
     for (key, value) in table {
         let name: &str = key.get_ref();
-        if !known.contains(&name) {
-            let nearest = nearest(name, known.iter().copied()).unwrap_or_default();
-            let table = if path.is_empty() { "the file".to_owned() } else { format!("[{path}]") };
+        let table = if path.is_empty() { "the file".to_owned() } else { format!("[{path}]") };
+        let Some((_, kind)) = known.iter().find(|(key, _)| *key == name) else {
+            let nearest = nearest(name, known.iter().map(|(key, _)| *key)).unwrap_or_default();
             let what = format!("{table} has no key {name:?}; the nearest known one is {nearest:?}");
             return Err(place.error(Some(key.span()), what));
+        };
+        if !kind.holds(value.get_ref()) {
+            let what = format!("{name} of {table} must be {}", kind.described());
+            return Err(place.error(Some(value.span()), what));
         }
         let below = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
         match value.get_ref() {
@@ -185,9 +246,7 @@ fn hmac_secret(key: &Key, directory: &Path) -> Result<Vec<u8>, String> {
     }
     let secret = match (&key.secret, &key.secret_env, &key.secret_file) {
         (Some(secret), None, None) => secret.clone(),
-        (None, Some(name), None) => {
-            std::env::var(name).map_err(|_| format!("the environment variable {name} is not set"))?
-        }
+        (None, Some(name), None) => std::env::var(name).map_err(|_| not_set(name))?,
         (None, None, Some(file)) => std::fs::read_to_string(directory.join(file))
             .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
             .map_err(|error| format!("cannot read {}: {error}", file.display()))?,
@@ -197,6 +256,15 @@ fn hmac_secret(key: &Key, directory: &Path) -> Result<Vec<u8>, String> {
         return Err("the secret is empty".to_owned());
     }
     Ok(secret.into_bytes())
+}
+
+/// Somebody may have written the secret itself there: what looks like no name of a variable is not repeated.
+fn not_set(name: &str) -> String {
+    let is_name = |c: u8| c.is_ascii_uppercase() || c.is_ascii_digit() || c == b'_';
+    if name.bytes().all(is_name) {
+        return format!("the environment variable {name} is not set");
+    }
+    "secret_env must be the name of an environment variable that is set, as TRAIL_KEY".to_owned()
 }
 
 fn public_key(key: &Key) -> Result<[u8; 32], String> {
@@ -270,11 +338,50 @@ mod tests {
             ("[[header.key]]\nalgorithm = \"hmac-sha256\"\nsecrets = \"s\"\n", "rules.toml:3:", "\"secret\""),
             ("[[header.key]]\nalgorithm = \"ed25519\"\npublic_key = \"abc\"\n", "rules.toml:1:", "32 bytes"),
             ("[join]\ngrace_seconds = -1\n", "rules.toml:2:", "0 or more"),
-            ("[join]\ngrace_seconds = \"soon\"\n", "rules.toml:2:", ""),
+            ("[join]\ngrace_seconds = \"soon\"\n", "rules.toml:2:", "a number, as 120"),
+            (
+                "[[header.key]]\nalgorithm = \"hmac-sha256\"\nsecret = 1234\n",
+                "rules.toml:3:",
+                "text in quotes",
+            ),
+            ("[edge]\nservices = \"gw\"\n", "rules.toml:2:", "a list of texts"),
+            ("[header]\nkey = 1\n", "rules.toml:2:", "double square brackets"),
             ("[join\n", "rules.toml:1:", ""),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.starts_with(place) && error.contains(hint), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn no_mistake_makes_an_error_repeat_a_secret() {
+        let key = |rest: &str| format!("[[header.key]]\nalgorithm = \"hmac-sha256\"\n{rest}\n");
+        for text in [
+            key("secret = 12345678"),
+            key("secret = 1234.5678"),
+            key("secret = [\"c4n4ry\"]"),
+            key("secret = { value = \"c4n4ry\" }"),
+            key("secret = c4n4ry"),
+            key("secret = \"c4n4ry"),
+            key("secret = \"c4n4ry\\q\""),
+            key("secret = 'c4n4ry\""),
+            key("secret = \"c4n4ry\" c4n4ry"),
+            key("secret = \"c4n4ry\"\nsecret = \"c4n4ry\""),
+            key("secret = \"c4n4ry\"\nsecret_env = \"TRAIL_KEY\""),
+            key("secret = \"c4n4ry\"\nid = 12345678"),
+            key("secret_env = \"c4n4ry\""),
+            key("public_key = \"c4n4ry\""),
+            key("public_key = 12345678"),
+            "[[header.key]]\nalgorithm = \"c4n4ry\"\n".to_owned(),
+            "[[header.key]]\nalgorithm = \"ed25519\"\npublic_key = \"c4n4ry\"\n".to_owned(),
+            "[header]\nkey = \"c4n4ry\"\n".to_owned(),
+            "[header]\nkey = [\"c4n4ry\"]\n".to_owned(),
+            "header = \"c4n4ry\"\n".to_owned(),
+            "[header]\naudience = 12345678\n".to_owned(),
+        ] {
+            let error = parse(&text).unwrap_err();
+            assert!(!error.contains("c4n4ry") && !error.contains("1234"), "{text}: {error}");
+            assert!(error.starts_with("rules.toml:"), "{text}: {error}");
         }
     }
 }

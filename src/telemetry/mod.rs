@@ -8,16 +8,24 @@ pub mod names;
 
 pub use metrics::{Held, Metrics};
 
+use crate::tls;
 use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::{MetricExporter, SpanExporter, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use std::io::IsTerminal;
+use std::time::Duration;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+/// The endpoints of spans and of metrics may also be named alone.
+const OTLP: &str = "OTEL_EXPORTER_OTLP_";
+/// In milliseconds, as the specification of the exporters has it, and so the default.
+const TIMEOUT: &str = "OTEL_EXPORTER_OTLP_TIMEOUT";
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What must be flushed at the end.
 #[derive(Default)]
@@ -54,19 +62,34 @@ pub fn start(json: bool, filter: &str) -> anyhow::Result<Telemetry> {
 
 fn exporters() -> anyhow::Result<Telemetry> {
     let explain = |error: &dyn std::fmt::Display| {
-        anyhow::anyhow!("{ENDPOINT} cannot be used ({error}): write http://HOST:4318, or unset it")
+        anyhow::anyhow!(
+            "{ENDPOINT} cannot be used ({error}): write http://HOST:4318 or https://HOST:4318, or unset it"
+        )
     };
     let resource = Resource::builder().with_service_name("calltrail").build();
-    let spans =
-        opentelemetry_otlp::SpanExporter::builder().with_http().build().map_err(|error| explain(&error))?;
-    let points =
-        opentelemetry_otlp::MetricExporter::builder().with_http().build().map_err(|error| explain(&error))?;
+    let client = tls::blocking_client(endpoints(), timeout()).map_err(|error| explain(&error))?;
+    let spans = SpanExporter::builder().with_http().with_http_client(client.clone());
+    let spans = spans.build().map_err(|error| explain(&error))?;
+    let points = MetricExporter::builder().with_http().with_http_client(client);
+    let points = points.build().map_err(|error| explain(&error))?;
     let traces =
         SdkTracerProvider::builder().with_batch_exporter(spans).with_resource(resource.clone()).build();
     let metrics = SdkMeterProvider::builder().with_periodic_exporter(points).with_resource(resource).build();
     opentelemetry::global::set_tracer_provider(traces.clone());
     opentelemetry::global::set_meter_provider(metrics.clone());
     Ok(Telemetry { traces: Some(traces), metrics: Some(metrics) })
+}
+
+/// Every endpoint that the environment names.
+fn endpoints() -> Vec<String> {
+    let is_endpoint = |name: &str| name.starts_with(OTLP) && name.ends_with("ENDPOINT");
+    let named = std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_endpoint));
+    named.filter_map(|(_, value)| value.into_string().ok()).collect()
+}
+
+fn timeout() -> Duration {
+    let ms = std::env::var(TIMEOUT).ok().and_then(|ms| ms.parse().ok());
+    ms.map_or(DEFAULT_TIMEOUT, Duration::from_millis)
 }
 
 impl Telemetry {

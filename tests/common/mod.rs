@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports, reason = "each test file is a crate of its own and uses a part of this")]
 
 pub mod backend;
+pub mod collector;
 pub mod http;
 pub mod server;
 
