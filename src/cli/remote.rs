@@ -33,10 +33,10 @@ impl Remote {
         if !matches!(base.scheme(), "http" | "https") {
             bail!(how());
         }
-        let client = tls::client(url)
-            .connect_timeout(Duration::from_secs(10))
-            .build()
-            .map_err(|error| anyhow!("cannot speak to {url}: {}", deepest(&error)))?;
+        let client = tls::client(url).connect_timeout(Duration::from_secs(10));
+        // A proxy for the world outside cannot reach this machine's own loopback.
+        let client = if is_loopback(&base) { client.no_proxy() } else { client };
+        let client = client.build().map_err(|error| anyhow!("cannot speak to {url}: {}", deepest(&error)))?;
         Ok(Remote { client, base, token: token.map(str::to_owned) })
     }
 
