@@ -26,6 +26,14 @@ pub(super) const SQLITE_PRAGMAS: [(&str, &str); 3] = [
 pub(super) const POSTGRES_SETTINGS: &str = "set plan_cache_mode = force_custom_plan; set lock_timeout = '8s'; \
      set idle_in_transaction_session_timeout = '60s'; set synchronous_commit = on";
 
+/// Begins a transaction that has been written to the disk when its commit returns. Said each time, since the connection may
+/// have begun the other kind before.
+pub(super) const SQLITE_DURABLE: &str = "pragma synchronous = full; begin immediate";
+pub(super) const POSTGRES_DURABLE: &str = "begin";
+/// Begins one whose commit does not wait for the disk; a later durable one takes it along.
+pub(super) const SQLITE_DERIVED: &str = "pragma synchronous = normal; begin immediate";
+pub(super) const POSTGRES_DERIVED: &str = "begin; set local synchronous_commit = off";
+
 /// Begins a transaction that sees one state of the database. On SQLite any transaction that only reads does.
 pub(super) const POSTGRES_SNAPSHOT: &str = "begin isolation level repeatable read read only";
 

@@ -215,7 +215,7 @@ fn too_old(location: &Location) -> StoreError {
 mod tests {
     use super::*;
     use crate::model::{Delivery, DeliveryId, Timestamp};
-    use crate::store::Commit;
+    use crate::store::{Change, Commit};
 
     fn delivery(n: u8, bytes: usize) -> Delivery {
         // Random, so that compression does not make it small.
@@ -258,8 +258,17 @@ mod tests {
             let (value,): (String,) = sqlx::query_as(pragma).fetch_one(write).await.unwrap();
             value
         };
+        let synchronous = "select cast(synchronous as text) from pragma_synchronous";
         assert_eq!(setting("select journal_mode from pragma_journal_mode").await, "wal");
-        assert_eq!(setting("select cast(synchronous as text) from pragma_synchronous").await, "2");
+        assert_eq!(setting(synchronous).await, "2");
+
+        // What is derived need not wait for the disk; the evidence after it does again.
+        let at = store.take_correlator().await.unwrap();
+        let change = Change { epoch: at.epoch, from: 0, to: 1, ..Change::default() };
+        store.apply(&change).await.unwrap();
+        assert_eq!(setting(synchronous).await, "1");
+        store.commit(&[delivery(1, 10)]).await.unwrap();
+        assert_eq!(setting(synchronous).await, "2");
     }
 
     #[tokio::test]

@@ -182,12 +182,22 @@ impl Store {
         self.row(stmt).await?.ok_or_else(|| super::error::inconsistent(table, "its only row is missing"))
     }
 
-    /// Starts a write transaction. On SQLite it takes the write lock at once, so that it never fails half-way for having read
-    /// first. Dropped without [`Tx::commit`], it has done nothing.
+    /// Starts a write transaction that is on disk when its commit returns. On SQLite it takes the write lock at once, so that it
+    /// never fails half-way for having read first. Dropped without [`Tx::commit`], it has done nothing.
     pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
+        self.begin_as(dialect::SQLITE_DURABLE, dialect::POSTGRES_DURABLE).await
+    }
+
+    /// The same for what can be derived again: a power cut may undo the last of these transactions, whole and in order, together
+    /// with the correlator's position. It does not wait for the disk.
+    pub(super) async fn begin_derived(&self) -> Result<Tx, StoreError> {
+        self.begin_as(dialect::SQLITE_DERIVED, dialect::POSTGRES_DERIVED).await
+    }
+
+    async fn begin_as(&self, sqlite: &'static str, postgres: &'static str) -> Result<Tx, StoreError> {
         Ok(match &self.db {
-            Db::Sqlite { write, .. } => Tx::Sqlite(write.begin_with("begin immediate").await?),
-            Db::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Db::Sqlite { write, .. } => Tx::Sqlite(write.begin_with(sqlite).await?),
+            Db::Postgres(pool) => Tx::Postgres(pool.begin_with(postgres).await?),
         })
     }
 
