@@ -452,7 +452,7 @@ def overview():
                  Column("failed_share", "number", unit="percentunit"), NOTHING,
                  steps(("base", GREEN), (0.01, YELLOW), (0.05, RED)), link=audit_link("These calls")),
             quantiles((8, 0, 4, 4)),
-            stat("Denied", "How many calls did any judge deny (Worker policy, Consul intention, JWT)?", (12, 0, 4, 4),
+            stat("Denied", "How many calls did any judge deny (Worker policy, Consul intention)?", (12, 0, 4, 4),
                  Column("denied", "number", unit="short"), NOTHING, steps(("base", GREEN), (1, ORANGE)),
                  link=audit_link("The denied calls", decision="deny")),
             stat("Joined for certain", "Which share of the calls has both sides, joined by proof or by an unguessable key? The rest "

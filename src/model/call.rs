@@ -65,12 +65,11 @@ pub struct CallPrincipal {
 pub enum Judge {
     /// The Worker's policy.
     Worker,
-    /// A Consul intention; whether layer 4 or 7 stands in the rule's name, where there is one.
+    /// A Consul intention; whether layer 4 or 7 stands in the rule's name, where there is one. A token that it demands and the
+    /// request lacks reads the same in a log.
     Intention,
-    /// A JWT requirement enforced by the sidecar.
-    Jwt,
 }
-words!(Judge { Worker => "worker", Intention => "intention", Jwt => "jwt" });
+words!(Judge { Worker => "worker", Intention => "intention" });
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Effect {

@@ -49,12 +49,6 @@ impl Store {
         unpacking(move || assemble(rows, blocks)).await
     }
 
-    pub async fn find_delivery(&self, id: &DeliveryId) -> Result<Option<u64>, StoreError> {
-        let row: Option<(i64,)> =
-            self.row(stmt("select number from delivery where id = ?").bytes(id.0)).await?;
-        Ok(row.map(|(number,)| number as u64))
-    }
-
     /// One raw line of the evidence; lines are counted from 1.
     pub async fn raw_line(&self, delivery: u64, line: u32) -> Result<Option<Vec<u8>>, StoreError> {
         let select = "select b.first_line, b.line_count, b.packed from delivery d join block b on b.delivery_id = d.id \

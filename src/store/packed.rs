@@ -13,7 +13,7 @@ const VERSION: u8 = 1;
 
 codes!(Basis { Proven = 0, Keyed = 1, Inferred = 2, Single = 3 });
 codes!(Attribution { Verified = 0, Inherited = 1, Signed = 2, Presumed = 3, Deferred = 4 });
-codes!(Judge { Worker = 0, Intention = 1, Jwt = 2 });
+codes!(Judge { Worker = 0, Intention = 1 });
 codes!(Effect { Allow = 0, Deny = 1 });
 codes!(Stage { Edge = 0, Gateway = 1, ClientSidecar = 2, ServerSidecar = 3, Application = 4 });
 codes!(Severity { Info = 0, Low = 1, Medium = 2, High = 3 });

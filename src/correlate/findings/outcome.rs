@@ -13,7 +13,6 @@ pub fn denied(scene: &Scene) -> Option<Finding> {
     let judge = match decision.judge {
         Judge::Worker => format!("the Worker {}", leg.observer.name),
         Judge::Intention => format!("the intentions of {}", call.callee.name),
-        Judge::Jwt => format!("the JWT check of {}", call.callee.name),
     };
     let sentence = format!("{} was denied to {}: {judge}{rule}{reason}.", scene.what(), call.caller.name);
     Some(scene.seen(FindingKind::Denied, Severity::Medium, &[leg], sentence))
