@@ -13,7 +13,8 @@ fn spans_and_metrics_are_posted_to_the_collector_that_the_environment_names() {
     let endpoint = format!("http://{address}");
     let serve = Serve::on(&backend).env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint);
     // Without TLS, a machine that has no certificates must do.
-    let mut server = serve.env("SSL_CERT_FILE", "/nowhere-at-all").start();
+    let serve = serve.env("SSL_CERT_FILE", "/nowhere-at-all").env("SSL_CERT_DIR", "/nowhere-at-all");
+    let mut server = serve.start();
     assert_eq!(server.get("/v1/calls").unwrap().status, 200);
     server.ingest("mesh?token=ct_c4n4ry", include_bytes!("fixtures/crash/web-calls-api.client.jsonl"));
     assert!(server.terminate().success(), "{}", server.log());

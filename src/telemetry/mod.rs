@@ -63,7 +63,7 @@ pub fn start(json: bool, filter: &str) -> anyhow::Result<Telemetry> {
 fn exporters() -> anyhow::Result<Telemetry> {
     let explain = |error: &dyn std::fmt::Display| {
         anyhow::anyhow!(
-            "{ENDPOINT} cannot be used ({error}): write http://HOST:4318 or https://HOST:4318, or unset it"
+            "{ENDPOINT} cannot be used ({error:#}): write http://HOST:4318 or https://HOST:4318, or unset it"
         )
     };
     let resource = Resource::builder().with_service_name("calltrail").build();
