@@ -3,7 +3,7 @@
 use super::compat::overlap;
 use super::facts::{CONNECTION_SLACK_US, lone_mesh_server};
 use super::keys;
-use crate::model::{Call, CallId, Leg, LegId};
+use crate::model::{Call, CallId, Leg, LegId, SocketPair};
 use crate::store::{Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,8 +29,15 @@ impl Closure {
             let mut by_socket: Vec<i64> = frontier.iter().flat_map(keys::along_connection).collect();
             by_socket.sort_unstable();
             by_socket.dedup();
+            let mut looking: BTreeMap<&SocketPair, Vec<&Leg>> = BTreeMap::new();
+            for leg in &frontier {
+                leg.socket.iter().for_each(|socket| looking.entry(socket).or_default().push(leg));
+            }
             for call in store.calls_by_key(&by_socket).await? {
-                if frontier.iter().any(|leg| touches(&call, leg, slack_us)) {
+                let sockets: BTreeSet<&SocketPair> =
+                    call.legs.iter().filter_map(|l| l.socket.as_ref()).collect();
+                let mut near = sockets.iter().filter_map(|s| looking.get(s)).flatten();
+                if near.any(|leg| touches(&call, leg, slack_us)) {
                     found.insert(call.id, call);
                 }
             }
@@ -71,10 +78,9 @@ impl Closure {
 /// A call found along a connection matters when it could be the other side of the leg that looked, or when the leg may tell
 /// that the connection on which it came was its caller's proxy's own.
 fn touches(call: &Call, leg: &Leg, slack_us: i64) -> bool {
-    let same_socket = leg.socket.is_some() && call.legs.iter().any(|l| l.socket == leg.socket);
     let explains = || {
         let lone = lone_mesh_server(call).filter(|_| leg.is_mesh_client());
         lone.is_some_and(|server| overlap(server, leg, CONNECTION_SLACK_US))
     };
-    same_socket && (explains() || call.legs.iter().any(|l| overlap(l, leg, slack_us)))
+    explains() || call.legs.iter().any(|l| overlap(l, leg, slack_us))
 }

@@ -28,7 +28,7 @@ pub fn contradiction(client: &Leg, server: &Leg, slack_us: i64) -> Option<Contra
     let tests: [(Contradiction, Test); 9] = [
         (Protocol, protocols_differ),
         (Method, |c, s| differ(&c.method, &s.method)),
-        (RequestId, |c, s| differ(&c.request_key(), &s.request_key())),
+        (RequestId, |c, s| c.same_request(s) == Some(false)),
         (Trace, |c, s| differ(&c.trace.map(|t| t.trace_id), &s.trace.map(|t| t.trace_id))),
         (Hop, |c, s| differ(&c.hop, &s.hop)),
         (Header, |c, s| differ(&header_of(c), &header_of(s))),
@@ -70,7 +70,7 @@ fn paths_differ(client: &Leg, server: &Leg) -> bool {
         return false;
     }
     let same_hop = client.hop.is_some() && client.hop == server.hop;
-    let same_request = client.request_id.is_some() && client.request_key() == server.request_key();
+    let same_request = client.same_request(server) == Some(true);
     let same_socket = client.socket.is_some() && client.socket == server.socket;
     !(same_hop || (same_request && same_socket))
 }

@@ -154,7 +154,7 @@ fn shared_keys(client: &Leg, other: &Leg) -> u32 {
     let span = client.span_id;
     let header = span.is_some() && other.header.as_ref().map(|h| h.span_id) == span;
     let traceparent = span.is_some() && other.trace.map(|t| t.parent_id) == span;
-    let request = client.request_id.is_some() && client.request_key() == other.request_key();
+    let request = client.same_request(other) == Some(true);
     let ray = client.ray.is_some() && client.ray == other.ray;
     let hop = client.hop.is_some() && (client.hop == other.parent_hop || client.hop == other.hop);
     [header, traceparent, request, ray, hop].into_iter().filter(|k| *k).count() as u32
@@ -171,7 +171,7 @@ fn contradicts(client: &Leg, other: &Leg) -> bool {
     };
     path_differs
         || differ(client.method.as_deref(), other.method.as_deref())
-        || differ(client.request_key(), other.request_key())
+        || client.same_request(other) == Some(false)
         || differ(client.trace.map(|t| t.trace_id), other.trace.map(|t| t.trace_id))
         || differ(client.span_id, other.header.as_ref().map(|h| h.span_id))
 }
@@ -293,7 +293,7 @@ fn zone_edges(legs: &[Leg], zones: &[usize], others: &[usize]) -> Vec<(usize, us
         keys.extend(legs[other].span_id.map(|s| format!("s{s}")));
         for zone in keys.iter().filter_map(|k| by_key.get(k)).flatten() {
             let shared = keys_received(&legs[*zone]).iter().filter(|k| keys.contains(k)).count();
-            let request_differs = matches!((legs[*zone].request_key(), legs[other].request_key()), (Some(a), Some(b)) if a != b);
+            let request_differs = legs[*zone].same_request(&legs[other]) == Some(false);
             if !request_differs {
                 edges.insert((std::cmp::Reverse(shared), other, *zone));
             }

@@ -30,14 +30,15 @@ pub async fn infer_parents(
     let stored = stored_orphans(store, replaced, calls, &own).await?;
     let orphans = calls.iter().filter(|c| is_orphan(c)).chain(stored.values());
     let moments = merged(orphans.filter_map(|o| left_at(o).map(|left| (o.caller.key(), (left, left)))));
-    let serving = Serving::at(store, moments, &own).await?;
+    let mut serving = Serving::at(store, moments, &own).await?;
+    serving.add(calls);
 
-    let adopted: Vec<Option<CallId>> = calls.iter().map(|c| serving.parent_of(c, calls)).collect();
+    let adopted: Vec<Option<CallId>> = calls.iter().map(|c| serving.parent_of(c)).collect();
     for (call, parent) in calls.iter_mut().zip(adopted).filter(|(c, _)| is_orphan(c)) {
         (call.parent_id, call.parent_inferred) = (parent, parent.is_some());
     }
     let changed = stored.into_values().filter_map(|orphan| {
-        let parent_id = serving.parent_of(&orphan, calls);
+        let parent_id = serving.parent_of(&orphan);
         (parent_id != orphan.parent_id).then(|| Call {
             parent_id,
             parent_inferred: parent_id.is_some(),
@@ -98,7 +99,7 @@ fn merged(windows: impl Iterator<Item = (String, Window)>) -> Vec<(String, Windo
     merged
 }
 
-/// Stored calls by the identity that served them, and the windows in which there were too many to look at.
+/// Calls by the identity that served them, and the windows in which there were too many to look at.
 #[derive(Default)]
 struct Serving {
     by_identity: BTreeMap<String, Vec<Call>>,
@@ -125,15 +126,22 @@ impl Serving {
         Ok(serving)
     }
 
-    fn parent_of(&self, orphan: &Call, calls: &[Call]) -> Option<CallId> {
+    /// The step's own calls, for the identities that have orphans.
+    fn add(&mut self, calls: &[Call]) {
+        for call in calls {
+            if let Some(served) = self.by_identity.get_mut(&call.callee.key()) {
+                served.push(call.clone());
+            }
+        }
+    }
+
+    fn parent_of(&self, orphan: &Call) -> Option<CallId> {
         let left = left_at(orphan).filter(|_| is_orphan(orphan))?;
         let identity = orphan.caller.key();
         let crowded = self.crowded.get(&identity).into_iter().flatten();
         if crowded.into_iter().any(|(from, to)| *from <= left && left <= *to) {
             return None;
         }
-        let stored = self.by_identity.get(&identity).into_iter().flatten();
-        let here = calls.iter().filter(|c| c.callee.key() == identity);
-        adopt(orphan, stored.chain(here))
+        adopt(orphan, self.by_identity.get(&identity)?)
     }
 }
