@@ -84,6 +84,7 @@ fn from_the_edge_through_the_mesh_with_attacks_among_the_calls() {
     assert_good("pairs", score.pairs, &score);
     assert_good("parents", score.parents, &score);
     assert_good("principals", score.principals, &score);
+    assert_good("provable principals", score.provable_principals, &score);
     assert_findings(&score);
 }
 
@@ -106,7 +107,7 @@ fn the_measure_sees_each_kind_of_damage() {
     let perfect = measure::score(&real, &measure::perfect(&real), &labels_as_they_are(&real));
     assert_eq!((perfect.pairs.wrong, perfect.pairs.missed, perfect.unknown_legs), (0, 0, 0), "{perfect}");
     assert_eq!((perfect.parents.wrong, perfect.parents.missed), (0, 0), "{perfect}");
-    assert_eq!((perfect.principals.wrong, perfect.principals.missed), (0, 0), "{perfect}");
+    assert_eq!((perfect.principals.wrong, perfect.provable_principals.missed), (0, 0), "{perfect}");
     assert!(perfect.false_alarms.is_empty(), "{perfect}");
 
     let mut damaged = measure::perfect(&real);
@@ -117,6 +118,22 @@ fn the_measure_sees_each_kind_of_damage() {
     let score = measure::score(&real, &damaged, &labels_as_they_are(&real));
     assert!(score.pairs.wrong > 0 && score.pairs.missed > 0, "{score}");
     assert!(score.parents.wrong > 0 && score.principals.wrong > 0, "{score}");
+}
+
+/// Calls whose subject nobody can prove, but which were given the right one, must not make up for provable ones without.
+#[test]
+fn a_subject_that_could_be_proven_and_is_missing_is_seen_among_however_many_others() {
+    let real = truth::load(&project("tests/fixtures/score/fullstack-a/truth.jsonl.gz"));
+    let mut forgetful = measure::perfect(&real);
+    let provable = |id: &str| real.iter().any(|r| r.id == id && r.principal_provable && !r.is_edge());
+    let mut forgotten = 0;
+    for call in forgetful.iter_mut().filter(|c| provable(&c.id)).step_by(50) {
+        call.principal = None;
+        forgotten += 1;
+    }
+    let score = measure::score(&real, &forgetful, &labels_as_they_are(&real));
+    assert_eq!((score.provable_principals.missed, score.principals.wrong), (forgotten, 0), "{score}");
+    assert!(score.provable_principals.recall() < 0.99, "{score}");
 }
 
 /// For a perfect export, which names its findings as the capture does.

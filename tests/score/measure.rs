@@ -81,8 +81,10 @@ pub struct Score {
     pub unknown_legs: usize,
     pub pairs: Tally,
     pub parents: Tally,
-    /// `right` and `wrong` over every call that was given a subject; `missed` over those that the lines can prove.
+    /// Every call that was given a subject: whether it is the right one. Nothing is missed here.
     pub principals: Tally,
+    /// Only the calls whose subject the lines can prove: `missed` is one without a subject or with another.
+    pub provable_principals: Tally,
     pub findings: BTreeMap<String, Tally>,
     /// Of the calls that truth accuses, those with a finding that stands for one of the labels, and those without.
     pub accused: Tally,
@@ -101,6 +103,7 @@ impl std::fmt::Display for Score {
         writeln!(f, "pairs       {}", self.pairs)?;
         writeln!(f, "parents     {}", self.parents)?;
         writeln!(f, "principals  {}", self.principals)?;
+        writeln!(f, "  provable  {}", self.provable_principals)?;
         for (label, tally) in &self.findings {
             writeln!(f, "finding     {label:<24} {tally}")?;
         }
@@ -280,23 +283,24 @@ impl<'a> Scene<'a> {
             let given = self.shown_by[call]
                 .and_then(|i| self.exported[i].principal.as_ref())
                 .map(|p| p.subject.as_str());
-            match given {
-                Some(subject) if Some(subject) == real.principal.as_deref() => score.principals.right += 1,
-                Some(subject) => {
-                    score.principals.wrong += 1;
-                    score.exceptions.push(format!(
-                        "principal of {}: {subject} instead of {:?}, labels {:?} after {:?}",
-                        self.name(call),
-                        real.principal,
-                        real.findings,
-                        real.tainted_by
-                    ));
-                }
-                None if real.principal_provable && !real.is_edge() => {
-                    score.principals.missed += 1;
+            let right = given.is_some() && given == real.principal.as_deref();
+            if let Some(subject) = given.filter(|_| !right) {
+                score.principals.wrong += 1;
+                score.exceptions.push(format!(
+                    "principal of {}: {subject} instead of {:?}, labels {:?} after {:?}",
+                    self.name(call),
+                    real.principal,
+                    real.findings,
+                    real.tainted_by
+                ));
+            }
+            score.principals.right += usize::from(right);
+            if real.principal_provable && !real.is_edge() {
+                score.provable_principals.right += usize::from(right);
+                score.provable_principals.missed += usize::from(!right);
+                if given.is_none() {
                     score.exceptions.push(format!("principal of {} is missing", self.name(call)));
                 }
-                None => {}
             }
         }
     }
