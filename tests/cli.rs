@@ -302,17 +302,49 @@ fn the_demo_prints_calls_findings_and_addresses_and_starts_clean_each_time() {
     let bench = Bench::new();
     let demo = || bench.ok(&["demo", "--exit", "--listen", "127.0.0.1:0"]);
     let first = demo();
-    for part in [
-        "caller → callee",
-        "denied",
-        "findings, with an example of each kind",
-        "/v1/calls?finding=",
-        "/metrics",
-    ] {
+    for part in
+        ["caller → callee", "denied", "findings, the gravest kinds first", "/v1/calls?finding=", "/metrics"]
+    {
         assert!(first.contains(part), "{part} is missing in\n{first}");
     }
     let heading = |text: &str| text.lines().next().unwrap().to_owned();
     assert_eq!(heading(&first), heading(&demo()), "a second run starts clean");
+}
+
+#[test]
+fn the_demo_tells_each_finding_in_a_sentence_and_shows_no_call_over_and_over() {
+    let printed = Bench::new().ok(&["demo", "--exit", "--listen", "127.0.0.1:0"]);
+    let (table, rest) = printed.split_once("findings, the gravest kinds first").unwrap();
+    let findings = rest.split_once("Open:").unwrap().0;
+
+    // Numbers in paths apart, no caller, callee and request stand in more than two rows.
+    let mut alike = std::collections::BTreeMap::new();
+    for row in table.lines().filter(|row| row.contains(" → ") && !row.contains("caller →")) {
+        let columns: Vec<&str> = row.split("  ").map(str::trim).filter(|c| !c.is_empty()).collect();
+        let at = columns.iter().position(|c| c.contains(" → ")).unwrap();
+        let request = columns[at + 1].trim_end_matches(|c: char| c.is_ascii_digit());
+        *alike.entry((columns[at].to_owned(), request.to_owned())).or_insert(0) += 1;
+    }
+    assert!(alike.len() > 12 && alike.values().all(|rows| *rows <= 2), "{alike:#?}");
+
+    // What a group says it holds is what it shows and what it says there is more.
+    let mut groups: Vec<(usize, usize)> = Vec::new();
+    for line in findings.lines().skip(1).filter(|l| !l.is_empty()) {
+        if let Some(more) = line.trim_start().strip_prefix("and ") {
+            groups.last_mut().unwrap().1 += more.split(' ').next().unwrap().parse::<usize>().unwrap();
+            assert!(more.contains("/v1/findings?kind="), "{line}");
+        } else if line.starts_with("       ") {
+            groups.last_mut().unwrap().1 += 1;
+        } else {
+            groups.push((line.trim_start().split(' ').next().unwrap().parse().unwrap(), 0));
+        }
+    }
+    assert!(
+        groups.len() >= 5 && groups.iter().all(|(number, told)| number == told),
+        "{groups:?}\n{findings}"
+    );
+    let sentences = findings.lines().filter(|l| l.starts_with("       0")).count();
+    assert!((20..=50).contains(&sentences), "{sentences} sentences in\n{findings}");
 }
 
 #[test]

@@ -84,7 +84,7 @@ async fn show(base: &str, grace_us: i64, directory: &Path, started: Instant) -> 
     let took = format!("{:.1} s; the data is in {}", started.elapsed().as_secs_f64(), directory.display());
     let parts = [
         demo_report::calls(&all, paint),
-        demo_report::findings(&all, paint),
+        demo_report::findings(&all, base, paint),
         demo_report::addresses(&all, base, paint),
         paint.dim(&took) + "\n",
     ];

@@ -10,6 +10,12 @@ use std::fmt::Write;
 const SHOWN: usize = 25;
 /// Of them, at most this many calls that carry findings; the others are what an ordinary call looks like.
 const WITH_FINDINGS: usize = 17;
+/// Of the same caller, callee and kind of request, at most this many.
+const ALIKE: usize = 2;
+/// Findings that accuse somebody and get a line of their own, shared among their kinds.
+const ACCUSED: usize = 40;
+/// Where the time begins in [`phrase::when`]: the day is the same for all.
+const TIME_OF_DAY: usize = 11;
 
 /// The table of calls with a note how many there are.
 pub fn calls(all: &[CallDto], paint: Paint) -> String {
@@ -23,38 +29,70 @@ pub fn calls(all: &[CallDto], paint: Paint) -> String {
 
 /// One call of each sort: findings and verdicts apart, those that are ordinary last, in the order of their start.
 fn telling(all: &[CallDto]) -> Vec<CallDto> {
-    let (mut shown, mut sorts) = (Vec::new(), BTreeSet::new());
+    let (mut shown, mut sorts, mut alike) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
     let sort = |c: &CallDto| {
         (phrase::finding_kinds(&c.findings), phrase::decisions(c), c.outcome.stopped_at.clone())
     };
+    let mut is_new = |c: &&CallDto| {
+        let seen: &mut usize = alike.entry(kind_of_request(c)).or_default();
+        *seen += 1;
+        *seen <= ALIKE
+    };
     let (marked, calm): (Vec<&CallDto>, Vec<&CallDto>) = all.iter().partition(|c| !c.findings.is_empty());
-    shown.extend(marked.into_iter().filter(|c| sorts.insert(sort(c))).take(WITH_FINDINGS));
+    let marked = marked.into_iter().filter(|c| sorts.insert(sort(c)));
+    shown.extend(marked.filter(&mut is_new).take(WITH_FINDINGS));
     let whole_trace =
         calm.iter().find(|c| c.parent_id.is_none() && c.principal.is_some()).map(|c| c.trace_id.clone());
     let (of_it, others): (Vec<&CallDto>, Vec<&CallDto>) =
         calm.into_iter().partition(|c| whole_trace.as_ref() == Some(&c.trace_id));
     let room = SHOWN - shown.len();
-    let mut requests = BTreeSet::new();
-    let new = |c: &&CallDto| requests.insert((phrase::parties(c), phrase::request(c)));
-    shown.extend(of_it.into_iter().chain(others).filter(new).take(room));
+    shown.extend(of_it.into_iter().chain(others).filter(&mut is_new).take(room));
     shown.sort_by_key(|c| (c.start_us, c.id.clone()));
     shown.into_iter().cloned().collect()
 }
 
-/// The findings by kind, the gravest first, each with an example in its own words.
-pub fn findings(all: &[CallDto], paint: Paint) -> String {
-    let mut kinds: BTreeMap<&str, (u64, &FindingDto)> = BTreeMap::new();
-    for finding in all.iter().flat_map(|c| &c.findings) {
-        kinds.entry(&finding.kind).and_modify(|(n, _)| *n += 1).or_insert((1, finding));
+/// Caller, callee and request, whatever the numbers in its path: a call for each of a hundred invoices is one kind.
+fn kind_of_request(call: &CallDto) -> (String, String) {
+    let request = phrase::request(call);
+    let segments =
+        request.split('/').map(|s| if s.starts_with(|c: char| c.is_ascii_digit()) { "*" } else { s });
+    (phrase::parties(call), segments.collect::<Vec<_>>().join("/"))
+}
+
+/// The findings by kind, the gravest first, with their number: a line for each of the newest that accuse somebody, one for the
+/// others, and where the rest is.
+pub fn findings(all: &[CallDto], base: &str, paint: Paint) -> String {
+    let mut kinds: BTreeMap<&str, Vec<(&CallDto, &FindingDto)>> = BTreeMap::new();
+    for (call, finding) in all.iter().flat_map(|c| c.findings.iter().map(move |f| (c, f))) {
+        kinds.entry(&finding.kind).or_default().push((call, finding));
     }
     let gravity = |f: &FindingDto| ["high", "medium", "low", "info"].iter().position(|s| *s == f.severity);
     let mut kinds: Vec<_> = kinds.into_values().collect();
-    kinds.sort_by_key(|(n, f)| (gravity(f), std::cmp::Reverse(*n)));
-    let total = phrase::count(kinds.iter().map(|(n, _)| n).sum(), "finding", "findings");
-    let mut text = format!("{}\n", paint.bold(&format!("{total}, with an example of each kind:")));
-    for (number, f) in kinds {
-        let head = format!("{:>5}  {:<18}", number, f.kind);
-        let _ = writeln!(text, "{} {}", paint.severity(&f.severity, &head), phrase::printable(&f.sentence));
+    kinds.sort_by_key(|found| (gravity(found[0].1), std::cmp::Reverse(found.len())));
+    let accuses = |f: &FindingDto| matches!(f.severity.as_str(), "high" | "medium");
+    let each = (ACCUSED / kinds.iter().filter(|found| accuses(found[0].1)).count().max(1)).max(1);
+    let total = phrase::count(kinds.iter().map(|found| found.len() as u64).sum(), "finding", "findings");
+    let mut text = format!("{}\n", paint.bold(&format!("{total}, the gravest kinds first, newest first:")));
+    for found in kinds {
+        let lines = if accuses(found[0].1) { each } else { 1 };
+        text.push_str(&of_one_kind(&found, lines, base, paint));
+    }
+    text
+}
+
+/// A heading with the number, then a sentence for each; a sentence that is the same word for word is printed once.
+fn of_one_kind(found: &[(&CallDto, &FindingDto)], lines: usize, base: &str, paint: Paint) -> String {
+    let FindingDto { kind, severity, .. } = found[0].1;
+    let mut text = paint.severity(severity, &format!("{:>5}  {kind}, {severity}", found.len())) + "\n";
+    let (mut said, mut printed) = (BTreeSet::new(), 0);
+    for (call, finding) in found.iter().filter(|(_, f)| said.insert(&f.sentence)).take(lines) {
+        let time = phrase::when(&call.start).split_off(TIME_OF_DAY);
+        let _ = writeln!(text, "       {}  {}", paint.dim(&time), phrase::printable(&finding.sentence));
+        printed += 1;
+    }
+    if found.len() > printed {
+        let more = format!("and {} more: {base}/v1/findings?kind={kind}", found.len() - printed);
+        let _ = writeln!(text, "       {}", paint.dim(&more));
     }
     text
 }
