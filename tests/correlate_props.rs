@@ -126,6 +126,41 @@ fn without_places(mut calls: Vec<Call>) -> Vec<Call> {
     calls
 }
 
+/// The calls that only one of two runs has, a line each, so that a failure can be read.
+fn differences(one: &[Call], other: &[Call]) -> String {
+    let told = |sign: char, calls: &[Call], others: &[Call]| {
+        let alone = calls.iter().filter(|c| !others.contains(c));
+        alone.map(|c| format!("{sign} {}\n", line_of(c))).collect::<String>()
+    };
+    told('-', one, other) + &told('+', other, one)
+}
+
+fn line_of(call: &Call) -> String {
+    let legs: Vec<String> = call
+        .legs
+        .iter()
+        .map(|l| {
+            let named = if l.request_id.is_some() { "" } else { ", nameless" };
+            format!("{} {}{named} {} at {}", l.observer.name, l.side, &l.id.to_string()[..6], l.start)
+        })
+        .collect();
+    let parent = call.parent_id.map_or_else(|| "root".to_owned(), |p| format!("of {}", &p.to_string()[..6]));
+    let findings: Vec<&str> = call.findings.iter().map(|f| f.kind.as_str()).collect();
+    format!(
+        "{} {:?} {} {} ppm, {} alike, {parent}, trace {:?}, for {:?}, amended {}, settles {}, {findings:?}\n    {}",
+        &call.id.to_string()[..6],
+        call.path,
+        call.basis,
+        call.confidence_ppm,
+        call.ambiguous,
+        call.trace_id,
+        call.principal.as_ref().map(|p| p.attribution),
+        call.amended,
+        call.settles_at,
+        legs.join("\n    ")
+    )
+}
+
 fn joined(legs: Vec<Leg>) -> Vec<Call> {
     let mut facts = Facts::default();
     facts.add_legs(&legs);
@@ -158,7 +193,8 @@ proptest! {
 
     #[test]
     fn order_and_duplicates_do_not_change_the_calls((lines, shuffled) in shuffled_lines(12)) {
-        prop_assert_eq!(joined(legs_of(&lines)), joined(legs_of(&shuffled)));
+        let (straight, shuffled) = (joined(legs_of(&lines)), joined(legs_of(&shuffled)));
+        prop_assert!(straight == shuffled, "{}", differences(&straight, &shuffled));
     }
 
     #[test]
@@ -225,8 +261,8 @@ proptest! {
         let (whole, pieces) = runtime.block_on(async {
             (derived(cut(&in_order, usize::MAX)).await, derived(cut(&shuffled, most)).await)
         });
-        prop_assert_eq!(&pieces.0, &pieces.1, "derived live, and derived again");
+        prop_assert!(pieces.0 == pieces.1, "live (-) and rebuilt (+) differ:\n{}", differences(&pieces.0, &pieces.1));
         let (whole, pieces) = (without_places(whole.0), without_places(pieces.0));
-        prop_assert_eq!(whole, pieces);
+        prop_assert!(whole == pieces, "at once (-) and in pieces (+) differ:\n{}", differences(&whole, &pieces));
     }
 }

@@ -192,7 +192,8 @@ impl<'a> Join<'a> {
     }
 
     fn groups(mut self) -> Vec<Group> {
-        let rivals = Rivals::new(self.legs, &self.clients, &self.servers, self.slack_us);
+        let mut rivals = Rivals::new(self.legs, &self.clients, &self.servers, self.slack_us);
+        rivals.set_apart(&self.taken_by);
         let interchangeable = interchangeable(self.legs, &self.clients);
         let mut groups = Vec::new();
         for client in self.clients.clone() {
@@ -265,6 +266,12 @@ fn runs(legs: &[Leg], clients: &[usize], servers: &[usize], slack_us: i64) -> Ve
     runs.into_values().collect()
 }
 
+/// Whether both legs carry the same trace, request id or hop.
+fn share_a_key(a: &Leg, b: &Leg) -> bool {
+    let hop = a.hop.is_some() && a.hop == b.hop;
+    hop || a.same_request(b) == Some(true) || a.trace_ids().any(|t| b.trace_ids().any(|other| other == t))
+}
+
 /// Both proxies saw both certificates, and they agree.
 fn both_verified(client: &Leg, server: &Leg) -> bool {
     let all = [&client.local, &client.peer, &server.local, &server.peer];
@@ -277,13 +284,22 @@ fn both_verified(client: &Leg, server: &Leg) -> bool {
 struct Rivals<'a> {
     legs: &'a [Leg],
     slack_us: i64,
+    /// Legs that a key of their own has joined: no rivals to those that share none with them. What they were joined by does not
+    /// depend on who else used the connection, and neither may what they leave to others.
+    apart: BTreeSet<usize>,
     by_socket: BTreeMap<&'a crate::model::SocketPair, Vec<usize>>,
     by_request: BTreeMap<String, Vec<usize>>,
 }
 
 impl<'a> Rivals<'a> {
     fn new(legs: &'a [Leg], clients: &[usize], servers: &[usize], slack_us: i64) -> Self {
-        let mut rivals = Rivals { legs, slack_us, by_socket: BTreeMap::new(), by_request: BTreeMap::new() };
+        let mut rivals = Rivals {
+            legs,
+            slack_us,
+            apart: BTreeSet::new(),
+            by_socket: BTreeMap::new(),
+            by_request: BTreeMap::new(),
+        };
         for &place in clients.iter().chain(servers) {
             if let Some(socket) = &legs[place].socket {
                 rivals.by_socket.entry(socket).or_default().push(place);
@@ -293,6 +309,15 @@ impl<'a> Rivals<'a> {
             }
         }
         rivals
+    }
+
+    fn set_apart(&mut self, taken_by: &BTreeMap<usize, Vec<usize>>) {
+        for (&client, servers) in taken_by {
+            if servers.iter().all(|&s| share_a_key(&self.legs[client], &self.legs[s])) {
+                self.apart.insert(client);
+                self.apart.extend(servers);
+            }
+        }
     }
 
     fn none_on_socket(&self, client: usize, servers: &[usize]) -> bool {
@@ -307,12 +332,14 @@ impl<'a> Rivals<'a> {
             && self.by_request.get(&request).is_some_and(|near| self.none_among(near, client, servers))
     }
 
-    /// Those of `near` that overlap in time with any leg of the group.
+    /// Those of `near` that overlap in time with any leg of the group and were not joined by keys that the group does not have.
     fn at_the_time(&self, near: &[usize], client: usize, servers: &[usize]) -> Vec<usize> {
         let group = || servers.iter().chain([&client]).map(|&i| &self.legs[i]);
         let from = group().map(|l| l.start.0).min().unwrap_or(0).saturating_sub(self.slack_us);
         let to = group().map(|l| l.end().0).max().unwrap_or(0).saturating_add(self.slack_us);
-        near.iter().copied().filter(|&i| self.legs[i].end().0 >= from && self.legs[i].start.0 <= to).collect()
+        let then = |i: usize| self.legs[i].end().0 >= from && self.legs[i].start.0 <= to;
+        let concerns = |i: usize| !self.apart.contains(&i) || group().any(|l| share_a_key(l, &self.legs[i]));
+        near.iter().copied().filter(|&i| then(i) && concerns(i)).collect()
     }
 
     fn none_among(&self, near: &[usize], client: usize, servers: &[usize]) -> bool {
