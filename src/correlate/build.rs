@@ -4,7 +4,7 @@ use super::group::Group;
 use super::header::{self, Signature};
 use super::outcome::outcome;
 use super::rules::Rules;
-use crate::model::{Assurance, Call, Identity, IdentityKind, Leg, Timestamp, TraceId};
+use crate::model::{Assurance, Call, Identity, IdentityKind, Leg, ObserverKind, Timestamp, TraceId};
 
 pub fn call(group: &Group, legs: &[Leg], rules: &Rules) -> Call {
     let first_client = group.clients.first().map(|&i| &legs[i]);
@@ -44,8 +44,10 @@ fn first_known<T>(legs: &[Leg], get: impl Fn(&Leg) -> Option<T>) -> Option<T> {
 
 /// A trace id that a proxy or Worker logged as the request's own, else the signed header's copy.
 fn trace_id(legs: &[Leg]) -> Option<TraceId> {
-    let own = first_known(legs, |l| l.trace.map(|t| t.trace_id));
-    own.or_else(|| first_known(legs, |l| l.header.as_ref().map(|h| h.trace_id)))
+    // What the zone saw of a visitor's request is the visitor's choice: it comes last.
+    let by_zone = |l: &&Leg| l.observer.kind == ObserverKind::Zone;
+    let own = legs.iter().filter(|l| !by_zone(l)).chain(legs.iter().filter(by_zone)).find_map(|l| l.trace);
+    own.map(|t| t.trace_id).or_else(|| first_known(legs, |l| l.header.as_ref().map(|h| h.trace_id)))
 }
 
 /// What the callee's side verified, if it verified anything; else what the caller says of itself. At a gateway a valid

@@ -47,6 +47,8 @@ pub fn attribute(calls: &mut [Call], rules: &Rules) -> Custody {
 fn disown(call: &mut Call) {
     if let Some(entry) = call.legs.iter().find(|l| l.is_entry()) {
         call.caller = entry.peer.clone();
+        // Whatever the copied header led to is not what caused this call.
+        call.parent_id = None;
     }
 }
 
@@ -78,6 +80,8 @@ struct Attributed {
 
 fn attribute_one(call: &Call, parent: Option<&Call>, custody: &Custody, rules: &Rules) -> Attributed {
     let witnessed = call.legs.iter().any(|l| l.observer.kind == ObserverKind::Worker);
+    // Where the Worker signs, a gateway's line without its signature needs the Worker's own record to be taken for its work.
+    let parent = parent.filter(|_| witnessed || !lacks_signature(call, rules));
     let from_edge = witnessed || parent.is_some_and(|p| custody.from_edge.contains(&p.id));
     let header = valid_header(call, rules).cloned();
     let own = call.legs.iter().find_map(|l| l.edge_principal.clone());
@@ -106,6 +110,14 @@ fn attribute_one(call: &Call, parent: Option<&Call>, custody: &Custody, rules: &
         edge_span: edge_span(call, parent, custody, header.as_ref()),
         principal,
     }
+}
+
+/// A gateway that prints the header got a request without a valid one, though keys are configured. A line that has lost its
+/// headers on the way to us, as a missing request id tells, says nothing.
+pub fn lacks_signature(call: &Call, rules: &Rules) -> bool {
+    let entry = call.legs.iter().find(|l| l.is_entry());
+    let whole = entry.is_some_and(|l| l.header_logged && l.request_id.is_some());
+    whole && !rules.header_keys.is_empty() && valid_header(call, rules).is_none()
 }
 
 /// A root at a gateway: nothing but the signature says where it comes from.

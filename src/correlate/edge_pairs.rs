@@ -291,10 +291,10 @@ fn zone_edges(legs: &[Leg], zones: &[usize], others: &[usize]) -> Vec<(usize, us
     for &other in others {
         let mut keys = keys_received(&legs[other]);
         keys.extend(legs[other].span_id.map(|s| format!("s{s}")));
-        for zone in keys.iter().filter_map(|k| by_key.get(k)).flatten() {
+        let near = keys.iter().filter_map(|k| by_key.get(k)).filter(|near| near.len() <= CROWD);
+        for zone in near.flatten() {
             let shared = keys_received(&legs[*zone]).iter().filter(|k| keys.contains(k)).count();
-            let request_differs = legs[*zone].same_request(&legs[other]) == Some(false);
-            if !request_differs {
+            if !contradicts(&legs[*zone], &legs[other]) {
                 edges.insert((std::cmp::Reverse(shared), other, *zone));
             }
         }

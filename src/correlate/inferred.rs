@@ -32,6 +32,7 @@ pub async fn infer_parents(
     let moments = merged(orphans.filter_map(|o| left_at(o).map(|left| (o.caller.key(), (left, left)))));
     let mut serving = Serving::at(store, moments, &own).await?;
     serving.add(calls);
+    serving.sort();
 
     let adopted: Vec<Option<CallId>> = calls.iter().map(|c| serving.parent_of(c)).collect();
     for (call, parent) in calls.iter_mut().zip(adopted).filter(|(c, _)| is_orphan(c)) {
@@ -48,10 +49,13 @@ pub async fn infer_parents(
     Ok(changed.collect())
 }
 
-/// What of a call matters to orphans: its id, and when which proxy served it.
-fn served(call: &Call) -> (CallId, Vec<(&Observer, Timestamp, Timestamp)>) {
+/// What of a call matters to orphans: its id and callee, whether it is one itself, and when which proxy served it.
+type Served<'a> = (CallId, String, bool, Vec<(&'a Observer, Timestamp, Timestamp)>);
+
+fn served(call: &Call) -> Served<'_> {
     let legs = call.legs.iter().filter(|l| l.is_mesh_server());
-    (call.id, legs.map(|l| (&l.observer, l.start, l.end())).collect())
+    let times = legs.map(|l| (&l.observer, l.start, l.end())).collect();
+    (call.id, call.callee.key(), is_orphan(call), times)
 }
 
 /// Stored orphans that left while one of the calls that are new, gone or served otherwise than before was being served.
@@ -69,7 +73,7 @@ async fn stored_orphans(
         .filter(|c| before.contains(&served(c)) != after.contains(&served(c)));
     let windows = touched.flat_map(|call| {
         let key = call.callee.key();
-        served(call).1.into_iter().map(|(_, start, end)| (key.clone(), (start, end))).collect::<Vec<_>>()
+        served(call).3.into_iter().map(|(_, start, end)| (key.clone(), (start, end))).collect::<Vec<_>>()
     });
     let mut orphans = BTreeMap::new();
     for (identity, (from, to)) in merged(windows) {
@@ -126,6 +130,14 @@ impl Serving {
         Ok(serving)
     }
 
+    /// By start, each once.
+    fn sort(&mut self) {
+        for served in self.by_identity.values_mut() {
+            served.sort_by_key(|c| (c.start, c.id));
+            served.dedup_by_key(|c| c.id);
+        }
+    }
+
     /// The step's own calls, for the identities that have orphans.
     fn add(&mut self, calls: &[Call]) {
         for call in calls {
@@ -142,6 +154,10 @@ impl Serving {
         if crowded.into_iter().any(|(from, to)| *from <= left && left <= *to) {
             return None;
         }
-        adopt(orphan, self.by_identity.get(&identity)?)
+        // The same bounds for what is stored and for what came in this step, so that it does not matter which is which.
+        let served = self.by_identity.get(&identity)?;
+        let first = served.partition_point(|c| c.start < left.plus_us(-BACK_US - SLACK_US));
+        let last = served.partition_point(|c| c.start <= left.plus_us(SLACK_US));
+        adopt(orphan, &served[first..last])
     }
 }

@@ -86,7 +86,7 @@ fn socket(wanted: Wanted, pair: &SocketPair) -> i64 {
 pub fn along_connection(leg: &Leg) -> Vec<i64> {
     let Some(pair) = leg.socket.as_ref().filter(|_| of_mesh(leg)) else { return Vec::new() };
     let mut wanted = vec![Wanted::Nameless];
-    if shared(leg).is_empty() {
+    if leg.is_nameless() {
         wanted.push(Wanted::OneSided(if leg.side == Side::Client { Side::Server } else { Side::Client }));
     }
     if leg.side == Side::Client {
@@ -102,7 +102,7 @@ pub fn of_call(call: &Call, unexplained: bool) -> Vec<i64> {
     keys.extend(call.legs.iter().filter_map(|l| l.span_id).map(|s| span(&s.to_string())));
     keys.extend(call.legs.iter().map(|l| line(&l.line.line_sha256.to_string())));
     let one_sided = call.legs.iter().all(|l| l.side == call.legs[0].side);
-    let nameless = call.legs.iter().any(|l| of_mesh(l) && shared(l).is_empty());
+    let nameless = call.legs.iter().any(|l| of_mesh(l) && l.is_nameless());
     for (leg, pair) in call.legs.iter().filter(|l| of_mesh(l)).filter_map(|l| Some((l, l.socket.as_ref()?))) {
         // A call joined by a leg without a name may yet be joined better: it stays to be found along its connection.
         let wanted = [

@@ -2,7 +2,7 @@
 //! order. Never by arrival order, and never across a contradiction (see [`super::compat`]).
 
 use super::align::{align, strain_us};
-use super::compat::{contradiction, overlap};
+use super::compat::contradiction;
 use super::group::Group;
 use crate::model::{Basis, IdentityKind, Leg, Protocol, Side};
 use std::collections::{BTreeMap, BTreeSet};
@@ -133,7 +133,7 @@ impl<'a> Join<'a> {
     fn align_run(&mut self, clients: &[usize], servers: &[usize]) {
         let row = |places: &[usize]| places.iter().map(|&i| &self.legs[i]).collect::<Vec<_>>();
         let pairs = align(&row(clients), &row(servers), |c, s| {
-            c.peer.kind != IdentityKind::External && contradiction(c, s, self.slack_us).is_none()
+            c.peer.kind != IdentityKind::External && may_pair(c, s, self.slack_us)
         });
         let even = clients.len() == servers.len();
         for (c, s) in pairs {
@@ -233,8 +233,15 @@ impl<'a> Join<'a> {
     }
 }
 
-/// The two rows cut into runs that nothing ties in time: connected sets of clients and servers that overlap. Both rows must be
-/// sorted by start; legs that overlap with nothing on the other side are left out.
+/// Nothing speaks against the pair, and either they share a key or one of them has none: two legs that name different kinds
+/// of things could only be brought together by standing in the same step.
+fn may_pair(client: &Leg, server: &Leg, slack_us: i64) -> bool {
+    contradiction(client, server, slack_us).is_none()
+        && (share_a_key(client, server) || client.is_nameless() || server.is_nameless())
+}
+
+/// The two rows cut into runs that nothing ties: connected sets of clients and servers of which each may be the other's side.
+/// Both rows must be sorted by start; legs that fit nothing on the other side are left out.
 fn runs(legs: &[Leg], clients: &[usize], servers: &[usize], slack_us: i64) -> Vec<(Vec<usize>, Vec<usize>)> {
     if clients.len().saturating_mul(servers.len()) > WEIGHED_PAIRS {
         return vec![(clients.to_vec(), servers.to_vec())];
@@ -243,9 +250,9 @@ fn runs(legs: &[Leg], clients: &[usize], servers: &[usize], slack_us: i64) -> Ve
     let mut run_of: Vec<usize> = (0..clients.len()).collect();
     let mut server_run: Vec<Option<usize>> = Vec::with_capacity(servers.len());
     for &server in servers {
-        let near = (0..clients.len()).filter(|&c| overlap(&legs[clients[c]], &legs[server], slack_us));
-        let joined: Vec<usize> = near.map(|c| run_of[c]).collect();
-        let run = joined.iter().copied().min();
+        let near = (0..clients.len()).filter(|&c| may_pair(&legs[clients[c]], &legs[server], slack_us));
+        let joined: BTreeSet<usize> = near.map(|c| run_of[c]).collect();
+        let run = joined.first().copied();
         if let Some(run) = run {
             run_of.iter_mut().filter(|r| joined.contains(r)).for_each(|r| *r = run);
             server_run.iter_mut().flatten().filter(|r| joined.contains(r)).for_each(|r| *r = run);
@@ -347,7 +354,7 @@ impl<'a> Rivals<'a> {
         if near.len() > COUNTED_RIVALS {
             return false;
         }
-        let fits = |c: usize, s: usize| contradiction(&self.legs[c], &self.legs[s], self.slack_us).is_none();
+        let fits = |c: usize, s: usize| may_pair(&self.legs[c], &self.legs[s], self.slack_us);
         near.iter().all(|&other| match self.legs[other].side {
             Side::Client => other == client || servers.iter().all(|&s| !fits(other, s)),
             Side::Server => servers.contains(&other) || !fits(client, other),

@@ -198,7 +198,9 @@ impl Index {
         if let Some(&parent) = by_ray {
             return Some(parent);
         }
-        let leg = call.legs.iter().find(|l| l.header.is_some())?;
+        // What a visitor sends to the zone is the visitor's word, whatever header it carries.
+        let of_subrequest = |l: &&Leg| l.header.is_some() && (l.is_entry() || l.parent_ray.is_some());
+        let leg = call.legs.iter().find(of_subrequest)?;
         let header = leg.header.as_ref()?;
         let sent = self.subrequest_by_span.get(&(header.trace_id, header.span_id));
         let made_for_another = sent.is_some_and(|&i| i != child);

@@ -258,6 +258,13 @@ impl Leg {
             && matches!(self.observer.kind, ObserverKind::Sidecar | ObserverKind::Gateway)
     }
 
+    /// Names no trace, request, hop or ray: nothing but its connection, time and parties ties it to anything.
+    pub fn is_nameless(&self) -> bool {
+        self.trace_ids().next().is_none()
+            && self.request_id.as_ref().is_none_or(String::is_empty)
+            && [&self.hop, &self.parent_hop, &self.ray, &self.parent_ray].iter().all(|id| id.is_none())
+    }
+
     /// Trace ids that this leg names: of `traceparent`, and of the signed header's own copy.
     pub fn trace_ids(&self) -> impl Iterator<Item = TraceId> {
         let own = self.trace.map(|t| t.trace_id);

@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 
 /// Keys per `in` list.
 const KEYS: usize = 512;
+/// Most calls that one list of keys gives, newest first. A value that more calls share (a constant trace or request id) ties
+/// nothing any more, and must not make each step read all of history.
+const CALLS: i64 = 20_000;
 
 impl Store {
     /// All calls that carry any of the keys (a superset, since keys are hashes), each once, by id. They carry all their
@@ -14,7 +17,9 @@ impl Store {
     pub async fn calls_by_key(&self, keys: &[i64]) -> Result<Vec<Call>, StoreError> {
         let (mut tx, mut calls) = (self.snapshot().await?, BTreeMap::new());
         for keys in keys.chunks(KEYS) {
-            calls.extend(tx.packed_calls(with_keys(keys)).await?.into_iter().map(|call| (call.id, call)));
+            let mut select = with_keys(keys);
+            select.push(" order by c.start_us desc, c.id desc limit ?", [Bind::int(CALLS)]);
+            calls.extend(tx.packed_calls(select).await?.into_iter().map(|call| (call.id, call)));
         }
         Ok(calls.into_values().collect())
     }

@@ -90,6 +90,7 @@ pub fn replayed_header(scene: &Scene) -> Option<Finding> {
             Some(scene.seen(kind, severity, &[leg], sentence))
         }
         None if leg.is_entry() => None,
+        None if !call.caller.assurance.is_verified() => Some(scene.seen(kind, severity, &[leg], sentence)),
         None => Some(scene.missing(kind, severity, call.caller.key(), &[leg], sentence)),
     }
 }

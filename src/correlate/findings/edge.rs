@@ -20,7 +20,7 @@ pub fn bypass(scene: &Scene) -> Option<Finding> {
 
 fn gateway_bypass(scene: &Scene) -> Option<Finding> {
     let leg = scene.call.legs.iter().find(|l| l.is_entry())?;
-    let witnessed = scene.call.legs.iter().any(|l| l.observer.kind != ObserverKind::Gateway);
+    let witnessed = scene.call.legs.iter().any(|l| l.observer.kind == ObserverKind::Worker);
     // A gateway gives every request an id: a line without one has lost its headers on the way to us, the signature among them.
     let whole = leg.header_logged && leg.request_id.is_some();
     if scene.rules.header_keys.is_empty() || !whole || witnessed || from_edge(scene) {
