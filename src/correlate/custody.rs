@@ -87,8 +87,10 @@ fn attribute_one(call: &Call, parent: Option<&Call>, custody: &Custody, rules: &
     let own = call.legs.iter().find_map(|l| l.edge_principal.clone());
     let inherited = parent.and_then(|p| inherit(call, p, header.is_some()));
 
-    let signed_entry =
-        !from_edge && enters_signed(call, parent) && !custody.replayed_at_gateway.contains(&call.id);
+    let signed_entry = !from_edge
+        && enters_signed(call, parent)
+        && !lacks_signature(call, rules)
+        && !custody.replayed_at_gateway.contains(&call.id);
     let principal = match (inherited, own) {
         // A Worker that was called by a Worker and checked nobody says so by naming itself.
         (Some(inherited), None) => Some(inherited),
@@ -102,6 +104,10 @@ fn attribute_one(call: &Call, parent: Option<&Call>, custody: &Custody, rules: &
             assurance: Assurance::Signed,
         }),
     };
+    let principal = principal.map(|p| match lacks_signature(call, rules) {
+        true => CallPrincipal { attribution: p.attribution.max(Attribution::Presumed), ..p },
+        false => p,
+    });
     let claims = header.as_ref().map(principal_of);
     let explained = |c: &Principal| principal.as_ref().is_some_and(|p| p.principal.subject == c.subject);
     Attributed {
@@ -116,8 +122,10 @@ fn attribute_one(call: &Call, parent: Option<&Call>, custody: &Custody, rules: &
 /// headers on the way to us, as a missing request id tells, says nothing.
 pub fn lacks_signature(call: &Call, rules: &Rules) -> bool {
     let entry = call.legs.iter().find(|l| l.is_entry());
-    let whole = entry.is_some_and(|l| l.header_logged && l.request_id.is_some());
-    whole && !rules.header_keys.is_empty() && valid_header(call, rules).is_none()
+    let whole = entry.filter(|l| l.header_logged && l.request_id.is_some() && !rules.header_keys.is_empty());
+    // What the zone or the Worker says was sent does not tell what arrived.
+    let signed = |l: &Leg| l.header.as_ref().is_some_and(|h| header::check(h, rules) == Signature::Valid);
+    whole.is_some_and(|l| !signed(l))
 }
 
 /// A root at a gateway: nothing but the signature says where it comes from.

@@ -1,0 +1,192 @@
+//! What somebody outside the chain of custody can make calltrail claim: nothing.
+//!
+//! Each story takes real lines of one request from the bundled capture, and changes them as an attacker would.
+
+use calltrail::correlate::facts::Facts;
+use calltrail::correlate::rules::{HeaderKey, KeyMaterial};
+use calltrail::correlate::{Rules, assemble};
+use calltrail::decode::{decode_delivery, frame};
+use calltrail::model::{Attribution, Call, Delivery, DeliveryId, FindingKind, ObserverKind, Timestamp};
+use serde_json::{Value, json};
+use std::io::Read;
+use std::path::Path;
+
+/// Request id of one subrequest of the capture, and the ray of the visitor's request that caused it.
+const REQUEST: &str = "d0cf12c2-1a4c-4cd7-a5dc-d09a47aeb7cf";
+const RAY: &str = "9e1a1b3c4d635df4";
+
+fn rules() -> Rules {
+    let secret = KeyMaterial::HmacSha256(b"trail-key-fullstack-a".to_vec());
+    Rules { header_keys: vec![HeaderKey { key_id: None, secret }], ..Rules::default() }
+}
+
+/// The first line of a file or folder of the capture that holds the text.
+fn line(place: &str, text: &str) -> Value {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo").join(place);
+    let files = if root.is_dir() {
+        let mut files: Vec<_> = std::fs::read_dir(&root).unwrap().map(|e| e.unwrap().path()).collect();
+        files.sort();
+        files
+    } else {
+        vec![root]
+    };
+    for file in files {
+        let mut body = String::new();
+        flate2::read::MultiGzDecoder::new(std::fs::File::open(file).unwrap())
+            .read_to_string(&mut body)
+            .unwrap();
+        if let Some(line) = body.lines().find(|l| l.contains(text)) {
+            return serde_json::from_str(line).unwrap();
+        }
+    }
+    panic!("no line of {place} holds {text}")
+}
+
+fn gateway_line() -> Value {
+    line("mesh/gw.jsonl.gz", REQUEST)
+}
+
+fn with(mut line: Value, changes: &[(&str, Value)]) -> Value {
+    for (field, value) in changes {
+        line[*field] = value.clone();
+    }
+    line
+}
+
+/// The Worker's event as Logpush delivers it when it has cut the logs after the head.
+fn event_without_subrequests() -> Value {
+    let mut event = line("worker", RAY);
+    event["Logs"].as_array_mut().unwrap().truncate(1);
+    event
+}
+
+fn joined(lines: &[Value], rules: &Rules) -> Vec<Call> {
+    let body: Vec<String> = lines.iter().map(Value::to_string).collect();
+    let delivery = Delivery {
+        id: DeliveryId([0; 32]),
+        source: "test".to_owned(),
+        proxy: None,
+        received_at: Timestamp(1_795_490_000_000_000),
+        lines: frame::split(body.join("\n").as_bytes(), usize::MAX).unwrap(),
+    };
+    let decoded = decode_delivery(&delivery, 1);
+    assert_eq!(decoded.rejects, vec![]);
+    let mut facts = Facts::default();
+    facts.add_legs(&decoded.legs);
+    assemble(decoded.legs, &facts, rules)
+}
+
+/// The call that came in at the gateway from this address.
+fn entry<'a>(calls: &'a [Call], client: &str) -> &'a Call {
+    let from = |c: &&Call| {
+        c.legs.iter().any(|l| l.is_entry() && l.socket.as_ref().is_some_and(|s| s.client == client))
+    };
+    calls.iter().find(from).unwrap_or_else(|| panic!("no call from {client}"))
+}
+
+fn has(call: &Call, kind: FindingKind) -> bool {
+    call.findings.iter().any(|f| f.kind == kind)
+}
+
+const ATTACKER: &str = "203.0.113.66:55555";
+
+/// What an outsider who saw a signed request sends to the gateway: new connection, new request id, the same header.
+fn copy_of(line: Value) -> Value {
+    let changes = [
+        ("unique_id", json!("00000000-0000-4000-8000-000000000001")),
+        ("request_id", json!("00000000-0000-4000-8000-000000000002")),
+        ("cf_ray", Value::Null),
+        ("start_time", json!("2026-11-24T02:56:51.145000Z")),
+        ("downstream_direct_remote_address", json!(ATTACKER)),
+        ("upstream_local_address", json!("127.0.0.1:50001")),
+    ];
+    with(line, &changes)
+}
+
+#[test]
+fn a_copied_header_gets_no_principal_even_where_the_workers_record_was_cut_off() {
+    let genuine = gateway_line();
+    let genuine_client = genuine["downstream_direct_remote_address"].as_str().unwrap().to_owned();
+    let calls = joined(&[event_without_subrequests(), genuine.clone(), copy_of(genuine)], &rules());
+    assert!(entry(&calls, &genuine_client).principal.is_some(), "the request it was issued for keeps it");
+    let copy = entry(&calls, ATTACKER);
+    assert_eq!(copy.principal, None);
+    assert_eq!(copy.parent_id, None);
+    assert_eq!(copy.caller.name, "203.0.113.66");
+    assert!(
+        copy.claimed.is_some() && has(copy, FindingKind::ReplayedHeader) && has(copy, FindingKind::Bypass)
+    );
+    let passed_on = calls.iter().find(|c| c.parent_id == Some(copy.id)).expect("what the gateway made of it");
+    assert_eq!(passed_on.principal, None);
+}
+
+#[test]
+fn the_workers_ids_without_its_signature_are_at_most_presumed() {
+    let unsigned = with(
+        gateway_line(),
+        &[("calltrail", Value::Null), ("downstream_direct_remote_address", json!(ATTACKER))],
+    );
+    let calls = joined(&[line("worker", RAY), unsigned], &rules());
+    let attribution = entry(&calls, ATTACKER).principal.as_ref().map(|p| p.attribution);
+    assert_eq!(attribution, Some(Attribution::Presumed));
+}
+
+#[test]
+fn the_workers_ids_without_signature_or_record_are_a_bypass() {
+    let unsigned = with(
+        gateway_line(),
+        &[("calltrail", Value::Null), ("downstream_direct_remote_address", json!(ATTACKER))],
+    );
+    let zone = line("zone", REQUEST);
+    let calls = joined(&[event_without_subrequests(), zone, unsigned], &rules());
+    let call = entry(&calls, ATTACKER);
+    assert_eq!(call.principal, None);
+    assert!(has(call, FindingKind::Bypass));
+}
+
+#[test]
+fn a_header_of_a_version_that_no_key_covers_is_forged() {
+    let ed25519 = HeaderKey { key_id: Some("a".to_owned()), secret: KeyMaterial::Ed25519([7; 32]) };
+    let rules = Rules { header_keys: vec![ed25519], ..Rules::default() };
+    let calls = joined(&[event_without_subrequests(), copy_of(gateway_line())], &rules);
+    let call = entry(&calls, ATTACKER);
+    assert_eq!(call.principal, None);
+    assert!(has(call, FindingKind::ForgedHeader) && has(call, FindingKind::Bypass));
+}
+
+#[test]
+fn without_any_key_a_gateway_line_alone_is_at_most_presumed() {
+    let calls = joined(&[event_without_subrequests(), gateway_line()], &Rules::default());
+    let entry = calls.iter().find(|c| c.legs.iter().any(|l| l.is_entry())).unwrap();
+    assert_eq!(entry.principal.as_ref().map(|p| p.attribution), Some(Attribution::Presumed));
+}
+
+#[test]
+fn a_header_signed_long_before_it_enters_is_a_replay() {
+    let late = with(copy_of(gateway_line()), &[("start_time", json!("2026-11-24T09:00:00.000000Z"))]);
+    let calls = joined(&[late], &rules());
+    let call = entry(&calls, ATTACKER);
+    assert_eq!(call.principal, None);
+    assert!(has(call, FindingKind::ReplayedHeader));
+}
+
+#[test]
+fn a_fresh_signature_alone_names_the_principal_as_signed() {
+    let calls = joined(&[gateway_line()], &rules());
+    let call = calls.iter().find(|c| c.legs.iter().any(|l| l.is_entry())).unwrap();
+    assert_eq!(call.principal.as_ref().map(|p| p.attribution), Some(Attribution::Signed));
+    assert!(has(call, FindingKind::EdgeUnwitnessed));
+}
+
+#[test]
+fn a_visitor_cannot_choose_a_principal_or_a_parent_by_a_header() {
+    let header = gateway_line()["calltrail"].clone();
+    let mut eyeball = line("zone", "\"ClientRequestSource\":\"eyeball\"");
+    eyeball["RayID"] = json!("9e1a1b3c4dffffff");
+    eyeball["EdgeStartTimestamp"] = json!("2026-11-24T02:56:51.135Z");
+    eyeball["EdgeEndTimestamp"] = json!("2026-11-24T02:56:51.140Z");
+    eyeball["RequestHeaders"] = json!({ "x-calltrail-principal": header });
+    let calls = joined(&[event_without_subrequests(), eyeball], &rules());
+    let zone = calls.iter().find(|c| c.legs.iter().all(|l| l.observer.kind == ObserverKind::Zone)).unwrap();
+    assert_eq!((zone.parent_id, &zone.principal), (None, &None));
+}
