@@ -4,7 +4,7 @@
 //! `traceparent`, the request id, the ray of the subrequest, its hop. Each is a fresh random value per subrequest.
 
 use super::group::Group;
-use crate::model::{Basis, Leg, ObserverKind, Side};
+use crate::model::{Basis, Leg, ObserverKind, Side, SpanId, TraceId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How much a pair is trusted when another leg carries a copy of everything that ties it: only the time tells them apart.
@@ -81,17 +81,17 @@ fn visitors(legs: &[Leg], sorted: &Sorted) -> Vec<Group> {
 /// Workers called by a Worker through a service binding: the callee's head names the caller's subrequest as its parent span.
 /// Gives callee place → caller place.
 fn bound_workers(legs: &[Leg], sorted: &Sorted) -> BTreeMap<usize, usize> {
-    let trace = |i: usize| legs[i].trace.map(|t| t.trace_id);
     let mut by_span = BTreeMap::new();
     for &client in &sorted.worker_clients {
-        if let Some(span) = legs[client].span_id {
-            by_span.entry((trace(client), span)).or_insert(client);
+        if let Some(span) = own_span(&legs[client]) {
+            by_span.entry(span).or_insert(client);
         }
     }
     let mut taken = BTreeSet::new();
     let mut bound = BTreeMap::new();
     for &server in &sorted.worker_servers {
-        let caller = legs[server].parent_span_id.and_then(|span| by_span.get(&(trace(server), span)));
+        let named = legs[server].trace.zip(legs[server].parent_span_id);
+        let caller = named.and_then(|(trace, span)| by_span.get(&span_key(trace.trace_id, span)));
         if let Some(&client) = caller.filter(|c| taken.insert(**c)) {
             bound.insert(server, client);
         }
@@ -151,9 +151,9 @@ fn subrequest(
 
 /// How many of the values that the Worker sent with its subrequest the other leg carries.
 fn shared_keys(client: &Leg, other: &Leg) -> u32 {
-    let span = client.span_id;
-    let header = span.is_some() && other.header.as_ref().map(|h| h.span_id) == span;
-    let traceparent = span.is_some() && other.trace.map(|t| t.parent_id) == span;
+    let span = own_span(client);
+    let header = span.is_some() && other.header.as_ref().map(|h| span_key(h.trace_id, h.span_id)) == span;
+    let traceparent = span.is_some() && other.trace.map(|t| span_key(t.trace_id, t.parent_id)) == span;
     let request = client.same_request(other) == Some(true);
     let ray = client.ray.is_some() && client.ray == other.ray;
     let hop = client.hop.is_some() && (client.hop == other.parent_hop || client.hop == other.hop);
@@ -173,7 +173,7 @@ fn contradicts(client: &Leg, other: &Leg) -> bool {
         || differ(client.method.as_deref(), other.method.as_deref())
         || client.same_request(other) == Some(false)
         || differ(client.trace.map(|t| t.trace_id), other.trace.map(|t| t.trace_id))
-        || differ(client.span_id, other.header.as_ref().map(|h| h.span_id))
+        || differ(own_span(client), other.header.as_ref().map(|h| span_key(h.trace_id, h.span_id)))
 }
 
 /// `(keys shared, strain, client, server)` for every pair that shares a key and has no contradiction.
@@ -208,8 +208,17 @@ fn edges(legs: &[Leg], clients: &[usize], servers: &[usize]) -> Vec<Edge> {
     edges.into_iter().collect()
 }
 
+/// A span is a name only within its trace.
+fn span_key(trace: TraceId, span: SpanId) -> String {
+    format!("s{trace}{span}")
+}
+
+fn own_span(leg: &Leg) -> Option<String> {
+    Some(span_key(leg.trace?.trace_id, leg.span_id?))
+}
+
 fn keys_sent(leg: &Leg) -> Vec<String> {
-    let span = leg.span_id.map(|s| format!("s{s}"));
+    let span = own_span(leg);
     let request = leg.request_key().map(|r| format!("r{r}"));
     let ray = leg.ray.as_ref().map(|r| format!("y{r}"));
     let hop = leg.hop.as_ref().map(|h| format!("h{h}"));
@@ -217,8 +226,8 @@ fn keys_sent(leg: &Leg) -> Vec<String> {
 }
 
 fn keys_received(leg: &Leg) -> Vec<String> {
-    let header = leg.header.as_ref().map(|h| format!("s{}", h.span_id));
-    let parent = leg.trace.map(|t| format!("s{}", t.parent_id));
+    let header = leg.header.as_ref().map(|h| span_key(h.trace_id, h.span_id));
+    let parent = leg.trace.map(|t| span_key(t.trace_id, t.parent_id));
     let request = leg.request_key().map(|r| format!("r{r}"));
     let ray = leg.ray.as_ref().map(|r| format!("y{r}"));
     // What a gateway was sent as a hop stands in `hop` on its entry; formats that keep only what it passes on, in `parent_hop`.
@@ -290,7 +299,7 @@ fn zone_edges(legs: &[Leg], zones: &[usize], others: &[usize]) -> Vec<(usize, us
     let mut edges = BTreeSet::new();
     for &other in others {
         let mut keys = keys_received(&legs[other]);
-        keys.extend(legs[other].span_id.map(|s| format!("s{s}")));
+        keys.extend(own_span(&legs[other]));
         let near = keys.iter().filter_map(|k| by_key.get(k)).filter(|near| near.len() <= CROWD);
         for zone in near.flatten() {
             let shared = keys_received(&legs[*zone]).iter().filter(|k| keys.contains(k)).count();
