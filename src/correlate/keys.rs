@@ -61,7 +61,7 @@ pub fn sought(one: &Leg) -> Vec<i64> {
 /// Under what a leg looks for calls on its own connection: the side it looks for, and why.
 #[derive(Clone, Copy)]
 enum Wanted {
-    /// A client leg, or a server leg, that has no other side yet.
+    /// A client leg, or a server leg, whose connection no leg of the other side has told yet.
     OneSided(Side),
     /// A leg that names nothing but its socket.
     Nameless,
@@ -101,12 +101,13 @@ pub fn of_call(call: &Call, unexplained: bool) -> Vec<i64> {
     let mut keys: Vec<i64> = call.legs.iter().flat_map(sought).collect();
     keys.extend(call.legs.iter().filter_map(|l| l.span_id).map(|s| span(&s.to_string())));
     keys.extend(call.legs.iter().map(|l| line(&l.line.line_sha256.to_string())));
-    let one_sided = call.legs.iter().all(|l| l.side == call.legs[0].side);
+    // Of a retried call only the last attempt's connection is told by both sides: each leg stands for itself.
+    let one_sided = |leg: &Leg| !call.legs.iter().any(|o| o.side != leg.side && o.socket == leg.socket);
     let nameless = call.legs.iter().any(|l| of_mesh(l) && l.is_nameless());
     for (leg, pair) in call.legs.iter().filter(|l| of_mesh(l)).filter_map(|l| Some((l, l.socket.as_ref()?))) {
         // A call joined by a leg without a name may yet be joined better: it stays to be found along its connection.
         let wanted = [
-            one_sided.then_some(Wanted::OneSided(leg.side)),
+            one_sided(leg).then_some(Wanted::OneSided(leg.side)),
             nameless.then_some(Wanted::Nameless),
             unexplained.then_some(Wanted::Unexplained),
         ];
