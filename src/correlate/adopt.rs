@@ -3,7 +3,8 @@
 //! TCP connections carry no headers and some applications forward none, so nothing but time and the proxy ties them to what
 //! caused them. Such a parent is *inferred*: it makes the tree readable, and no principal passes over it.
 
-use crate::model::{Call, CallId, IdentityKind, Leg, ObserverKind, Side, Timestamp};
+use super::facts::client_side;
+use crate::model::{Call, CallId, IdentityKind, Leg, Timestamp};
 use std::collections::BTreeSet;
 
 /// A root inside the mesh that names no trace and whose caller's own proxy saw it leave.
@@ -33,8 +34,4 @@ pub fn adopt<'a>(orphan: &Call, candidates: impl IntoIterator<Item = &'a Call>) 
         1 => serving.first().copied(),
         _ => None,
     }
-}
-
-fn client_side(call: &Call) -> Option<&Leg> {
-    call.legs.iter().find(|l| l.side == Side::Client && l.observer.kind == ObserverKind::Sidecar)
 }

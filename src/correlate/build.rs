@@ -1,7 +1,7 @@
 //! From a group of legs to a call: who, what, when, what came of it. Parents, principals and findings come after.
 
 use super::group::Group;
-use super::header::{self, Signature};
+use super::header;
 use super::outcome::outcome;
 use super::rules::Rules;
 use crate::model::{Assurance, Call, Identity, IdentityKind, Leg, ObserverKind, Timestamp, TraceId};
@@ -57,10 +57,7 @@ fn caller(group: &Group, legs: &[Leg], rules: &Rules) -> Identity {
     if let Some(peer) = seen.filter(|peer| peer.assurance.is_verified()) {
         return peer.clone();
     }
-    let signed = group.servers.iter().any(|&i| {
-        let leg = &legs[i];
-        leg.is_entry() && leg.header.as_ref().is_some_and(|h| header::check(h, rules) == Signature::Valid)
-    });
+    let signed = group.servers.iter().any(|&i| legs[i].is_entry() && header::is_signed(&legs[i], rules));
     let own = group.own_client(legs).map(|leg| &leg.local);
     match (own, signed) {
         (Some(worker), true) => Identity { assurance: Assurance::Signed, ..worker.clone() },

@@ -48,7 +48,8 @@ pub fn overlap(a: &Leg, b: &Leg, slack_us: i64) -> bool {
     a.start <= b.end().plus_us(slack_us) && b.start <= a.end().plus_us(slack_us)
 }
 
-fn differ<T: PartialEq>(a: &Option<T>, b: &Option<T>) -> bool {
+/// Both say something, and not the same.
+pub fn differ<T: PartialEq>(a: &Option<T>, b: &Option<T>) -> bool {
     matches!((a, b), (Some(a), Some(b)) if a != b)
 }
 
@@ -62,11 +63,15 @@ fn protocols_differ(client: &Leg, server: &Leg) -> bool {
         && server.protocol != Protocol::Unknown
 }
 
-/// A route may rewrite the path between the two proxies; the same hop, or the same socket and request id, outweighs that.
 /// A Worker cuts its record's path at 256 characters, so a long path is compared by its beginning.
-fn paths_differ(client: &Leg, server: &Leg) -> bool {
+pub fn name_other_paths(client: &Leg, server: &Leg) -> bool {
     let (Some(a), Some(b)) = (&client.path, &server.path) else { return false };
-    if a == b || (a.len() >= 256 && b.starts_with(a.as_str())) {
+    a != b && !(a.len() >= 256 && b.starts_with(a.as_str()))
+}
+
+/// A route may rewrite the path between the two proxies; the same hop, or the same socket and request id, outweighs that.
+fn paths_differ(client: &Leg, server: &Leg) -> bool {
+    if !name_other_paths(client, server) {
         return false;
     }
     let same_hop = client.hop.is_some() && client.hop == server.hop;

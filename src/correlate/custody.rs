@@ -81,7 +81,8 @@ struct Attributed {
 fn attribute_one(call: &Call, parent: Option<&Call>, custody: &Custody, rules: &Rules) -> Attributed {
     let witnessed = call.legs.iter().any(|l| l.observer.kind == ObserverKind::Worker);
     // Where the Worker signs, a gateway's line without its signature needs the Worker's own record to be taken for its work.
-    let parent = parent.filter(|_| witnessed || !lacks_signature(call, rules));
+    let unsigned = lacks_signature(call, rules);
+    let parent = parent.filter(|_| witnessed || !unsigned);
     let from_edge = witnessed || parent.is_some_and(|p| custody.from_edge.contains(&p.id));
     let header = valid_header(call, rules).cloned();
     let own = call.legs.iter().find_map(|l| l.edge_principal.clone());
@@ -89,7 +90,7 @@ fn attribute_one(call: &Call, parent: Option<&Call>, custody: &Custody, rules: &
 
     let signed_entry = !from_edge
         && enters_signed(call, parent)
-        && !lacks_signature(call, rules)
+        && !unsigned
         && !custody.replayed_at_gateway.contains(&call.id);
     let principal = match (inherited, own) {
         // A Worker that was called by a Worker and checked nobody says so by naming itself.
@@ -104,7 +105,7 @@ fn attribute_one(call: &Call, parent: Option<&Call>, custody: &Custody, rules: &
             assurance: Assurance::Signed,
         }),
     };
-    let principal = principal.map(|p| match lacks_signature(call, rules) {
+    let principal = principal.map(|p| match unsigned {
         true => CallPrincipal { attribution: p.attribution.max(Attribution::Presumed), ..p },
         false => p,
     });
@@ -122,10 +123,9 @@ fn attribute_one(call: &Call, parent: Option<&Call>, custody: &Custody, rules: &
 /// headers on the way to us, as a missing request id tells, says nothing.
 pub fn lacks_signature(call: &Call, rules: &Rules) -> bool {
     let entry = call.legs.iter().find(|l| l.is_entry());
-    let whole = entry.filter(|l| l.header_logged && l.request_id.is_some() && !rules.header_keys.is_empty());
     // What the zone or the Worker says was sent does not tell what arrived.
-    let signed = |l: &Leg| l.header.as_ref().is_some_and(|h| header::check(h, rules) == Signature::Valid);
-    whole.is_some_and(|l| !signed(l))
+    let unsigned = |l: &Leg| l.shows_headers() && !header::is_signed(l, rules);
+    !rules.header_keys.is_empty() && entry.is_some_and(unsigned)
 }
 
 /// A root at a gateway: nothing but the signature says where it comes from.

@@ -3,6 +3,7 @@
 //! What ties a subrequest to the gateway's line is what the Worker sent with it: its own span in the signed header or in
 //! `traceparent`, the request id, the ray of the subrequest, its hop. Each is a fresh random value per subrequest.
 
+use super::compat::{differ, name_other_paths};
 use super::group::Group;
 use crate::model::{Basis, Leg, ObserverKind, Side, SpanId, TraceId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,8 +16,9 @@ const CROWD: usize = 1_000;
 /// Groups every leg of a Worker, a zone, and the server legs of gateways. `rest` gets the places of all other legs.
 pub fn pair(legs: &[Leg], slack_us: i64, rest: &mut Vec<usize>) -> Vec<Group> {
     let sorted = Sorted::new(legs, rest);
-    let mut groups = visitors(legs, &sorted);
-    groups.extend(subrequests(legs, &sorted, slack_us));
+    let bound = bound_workers(legs, &sorted);
+    let mut groups = visitors(legs, &sorted, &bound);
+    groups.extend(subrequests(legs, &sorted, &bound, slack_us));
     groups
 }
 
@@ -54,14 +56,13 @@ impl Sorted {
 }
 
 /// Visitor → Worker: the eyeball's ray is the ray of the Worker's event.
-fn visitors(legs: &[Leg], sorted: &Sorted) -> Vec<Group> {
+fn visitors(legs: &[Leg], sorted: &Sorted, called_by_worker: &BTreeMap<usize, usize>) -> Vec<Group> {
     let mut witness: BTreeMap<&str, usize> = BTreeMap::new();
     for &place in &sorted.eyeballs {
         if let Some(ray) = &legs[place].ray {
             witness.entry(ray).or_insert(place);
         }
     }
-    let called_by_worker = bound_workers(legs, sorted);
     let mut used = BTreeSet::new();
     let mut groups = Vec::new();
     for &server in &sorted.worker_servers {
@@ -99,9 +100,13 @@ fn bound_workers(legs: &[Leg], sorted: &Sorted) -> BTreeMap<usize, usize> {
     bound
 }
 
-fn subrequests(legs: &[Leg], sorted: &Sorted, slack_us: i64) -> Vec<Group> {
-    let bound: BTreeMap<usize, usize> =
-        bound_workers(legs, sorted).into_iter().map(|(s, c)| (c, s)).collect();
+fn subrequests(
+    legs: &[Leg],
+    sorted: &Sorted,
+    called_by_worker: &BTreeMap<usize, usize>,
+    slack_us: i64,
+) -> Vec<Group> {
+    let bound: BTreeMap<usize, usize> = called_by_worker.iter().map(|(&s, &c)| (c, s)).collect();
     let clients: Vec<usize> =
         sorted.worker_clients.iter().copied().filter(|c| !bound.contains_key(c)).collect();
     let to_gateway = best_pairs(legs, &clients, &sorted.gateway_servers, slack_us);
@@ -162,30 +167,29 @@ fn shared_keys(client: &Leg, other: &Leg) -> u32 {
 
 /// What cannot be the same subrequest: another method, path, trace, request id, or a header made for another span.
 fn contradicts(client: &Leg, other: &Leg) -> bool {
-    fn differ<T: PartialEq>(a: Option<T>, b: Option<T>) -> bool {
-        matches!((a, b), (Some(a), Some(b)) if a != b)
-    }
-    let path_differs = match (&client.path, &other.path) {
-        (Some(a), Some(b)) => a != b && !(a.len() >= 256 && b.starts_with(a.as_str())),
-        _ => false,
-    };
-    path_differs
-        || differ(client.method.as_deref(), other.method.as_deref())
+    name_other_paths(client, other)
+        || differ(&client.method, &other.method)
         || client.same_request(other) == Some(false)
-        || differ(client.trace.map(|t| t.trace_id), other.trace.map(|t| t.trace_id))
-        || differ(own_span(client), other.header.as_ref().map(|h| span_key(h.trace_id, h.span_id)))
+        || differ(&client.trace.map(|t| t.trace_id), &other.trace.map(|t| t.trace_id))
+        || differ(&own_span(client), &other.header.as_ref().map(|h| span_key(h.trace_id, h.span_id)))
 }
 
 /// `(keys shared, strain, client, server)` for every pair that shares a key and has no contradiction.
 type Edge = (std::cmp::Reverse<u32>, i64, usize, usize);
 
-fn edges(legs: &[Leg], clients: &[usize], servers: &[usize]) -> Vec<Edge> {
+/// The places of legs by what they received.
+fn by_key_received(legs: &[Leg], places: &[usize]) -> BTreeMap<String, Vec<usize>> {
     let mut by_key: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for &server in servers {
-        for key in keys_received(&legs[server]) {
-            by_key.entry(key).or_default().push(server);
+    for &place in places {
+        for key in keys_received(&legs[place]) {
+            by_key.entry(key).or_default().push(place);
         }
     }
+    by_key
+}
+
+fn edges(legs: &[Leg], clients: &[usize], servers: &[usize]) -> Vec<Edge> {
+    let by_key = by_key_received(legs, servers);
     let mut edges = BTreeSet::new();
     for &client in clients {
         let near: BTreeSet<usize> = keys_sent(&legs[client])
@@ -290,12 +294,7 @@ impl Rivals {
 
 /// Witness pairs `(other place, zone place)`, strongest first: what the zone saw sent is what the other leg sent or received.
 fn zone_edges(legs: &[Leg], zones: &[usize], others: &[usize]) -> Vec<(usize, usize)> {
-    let mut by_key: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for &zone in zones {
-        for key in keys_received(&legs[zone]) {
-            by_key.entry(key).or_default().push(zone);
-        }
-    }
+    let by_key = by_key_received(legs, zones);
     let mut edges = BTreeSet::new();
     for &other in others {
         let mut keys = keys_received(&legs[other]);

@@ -1,6 +1,6 @@
 //! What the join must know from beyond the legs at hand: which connections the caller's own proxy has logged.
 
-use crate::model::{Call, Leg, SocketPair, Timestamp};
+use crate::model::{Call, Leg, ObserverKind, Side, SocketPair, Timestamp};
 use std::collections::BTreeMap;
 
 pub use crate::model::CONNECTION_SLACK_US;
@@ -48,6 +48,11 @@ pub fn lone_mesh_server(call: &Call) -> Option<&Leg> {
         [leg] if leg.is_mesh_server() => Some(leg),
         _ => None,
     }
+}
+
+/// The record of a call inside the mesh by its caller's own sidecar.
+pub fn client_side(call: &Call) -> Option<&Leg> {
+    call.legs.iter().find(|l| l.side == Side::Client && l.observer.kind == ObserverKind::Sidecar)
 }
 
 /// Socket, first and last time of what a client leg of a proxy tells about its connection.

@@ -2,7 +2,7 @@
 //! by itself that two legs are one call.
 
 use super::rules::{HeaderKey, KeyMaterial, Rules};
-use crate::model::SignedPrincipal;
+use crate::model::{Leg, SignedPrincipal};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -34,6 +34,11 @@ pub fn check(header: &SignedPrincipal, rules: &Rules) -> Signature {
     } else {
         Signature::Invalid
     }
+}
+
+/// Whether the leg itself carries a header that the edge issued.
+pub fn is_signed(leg: &Leg, rules: &Rules) -> bool {
+    leg.header.as_ref().is_some_and(|h| check(h, rules) == Signature::Valid)
 }
 
 fn applies(key: &HeaderKey, header: &SignedPrincipal) -> bool {

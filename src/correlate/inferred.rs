@@ -67,13 +67,8 @@ async fn stored_orphans(
 ) -> Result<BTreeMap<CallId, Call>, StoreError> {
     let before: BTreeSet<_> = replaced.values().map(served).collect();
     let after: BTreeSet<_> = calls.iter().map(served).collect();
-    let touched = calls
-        .iter()
-        .chain(replaced.values())
-        .filter(|c| before.contains(&served(c)) != after.contains(&served(c)));
-    let windows = touched.flat_map(|call| {
-        let key = call.callee.key();
-        served(call).3.into_iter().map(|(_, start, end)| (key.clone(), (start, end))).collect::<Vec<_>>()
+    let windows = before.symmetric_difference(&after).flat_map(|(_, callee, _, times)| {
+        times.iter().map(|(_, start, end)| (callee.clone(), (*start, *end)))
     });
     let mut orphans = BTreeMap::new();
     for (identity, (from, to)) in merged(windows) {

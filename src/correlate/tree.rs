@@ -4,7 +4,7 @@
 //! proxy has logged; then the call that the caller's own proxy was serving at that moment, by request id, signed header or
 //! trace. Parent and child are then seen by one proxy and one clock. Without any: a root.
 
-use super::facts::{Facts, lone_mesh_server};
+use super::facts::{Facts, client_side, lone_mesh_server};
 use super::header::{self, Signature};
 use super::rules::Rules;
 use crate::model::{Call, Leg, LegId, ObserverKind, Side, SpanId, Timestamp, TraceId};
@@ -300,11 +300,6 @@ fn same_resource(parent: Option<&str>, child: Option<&str>) -> bool {
         path.and_then(|p| p.rsplit('/').next()).map(str::to_owned).filter(|s| !s.is_empty())
     };
     last(parent).is_some() && last(parent) == last(child)
-}
-
-/// The caller's own record of a call inside the mesh.
-fn client_side(call: &Call) -> Option<&Leg> {
-    call.legs.iter().find(|l| l.side == Side::Client && l.observer.kind == ObserverKind::Sidecar)
 }
 
 fn same_proxy(a: &Leg, b: &Leg) -> bool {

@@ -246,6 +246,12 @@ impl Leg {
             && self.peer.assurance != Assurance::Mtls
     }
 
+    /// The format prints the calltrail header, and the line has not lost its headers on the way to us: a gateway gives every
+    /// request an id, so that a line without one has. Only then does a missing header say anything.
+    pub fn shows_headers(&self) -> bool {
+        self.header_logged && self.request_id.is_some()
+    }
+
     /// The callee's side of a call inside the mesh.
     pub fn is_mesh_server(&self) -> bool {
         let by_proxy = matches!(self.observer.kind, ObserverKind::Sidecar | ObserverKind::Gateway);

@@ -21,9 +21,7 @@ pub fn bypass(scene: &Scene) -> Option<Finding> {
 fn gateway_bypass(scene: &Scene) -> Option<Finding> {
     let leg = scene.call.legs.iter().find(|l| l.is_entry())?;
     let witnessed = scene.call.legs.iter().any(|l| l.observer.kind == ObserverKind::Worker);
-    // A gateway gives every request an id: a line without one has lost its headers on the way to us, the signature among them.
-    let whole = leg.header_logged && leg.request_id.is_some();
-    if scene.rules.header_keys.is_empty() || !whole || witnessed || from_edge(scene) {
+    if scene.rules.header_keys.is_empty() || !leg.shows_headers() || witnessed || from_edge(scene) {
         return None;
     }
     let signature = leg.header.as_ref().map(|h| header::check(h, scene.rules));
