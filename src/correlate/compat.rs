@@ -1,9 +1,9 @@
-//! What speaks against two legs being the two sides of one call.
+//! What speaks against two legs being the two sides of one call, and what ties them.
 //!
 //! A contradiction is hard: no amount of other evidence joins two legs that contradict each other. What a side does not say
 //! contradicts nothing.
 
-use crate::model::{Leg, Protocol};
+use crate::model::{Assurance, Leg, Protocol};
 
 /// Why a client leg and a server leg cannot be of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,4 +78,18 @@ fn paths_differ(client: &Leg, server: &Leg) -> bool {
     let same_request = client.same_request(server) == Some(true);
     let same_socket = client.socket.is_some() && client.socket == server.socket;
     !(same_hop || (same_request && same_socket))
+}
+
+/// Whether both legs carry the same trace, request id or hop.
+pub fn share_a_key(a: &Leg, b: &Leg) -> bool {
+    let hop = a.hop.is_some() && a.hop == b.hop;
+    hop || a.same_request(b) == Some(true) || a.trace_ids().any(|t| b.trace_ids().any(|other| other == t))
+}
+
+/// Both proxies saw both certificates, and they agree.
+pub fn both_verified(client: &Leg, server: &Leg) -> bool {
+    let all = [&client.local, &client.peer, &server.local, &server.peer];
+    all.iter().all(|identity| identity.assurance == Assurance::Mtls)
+        && client.peer.agrees_with(&server.local) == Some(true)
+        && client.local.agrees_with(&server.peer) == Some(true)
 }

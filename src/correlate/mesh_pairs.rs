@@ -2,8 +2,8 @@
 //! order. Never by arrival order, and never across a contradiction (see [`super::compat`]).
 
 use super::align::{align, strain_us};
-use super::compat::contradiction;
-use super::group::Group;
+use super::compat::{both_verified, contradiction, share_a_key};
+use super::group::{Choice, Group, Rule};
 use crate::model::{Basis, IdentityKind, Leg, Protocol, Side};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,11 +21,11 @@ const BY_TRACE_PPM: u32 = 800_000;
 /// Groups the legs of sidecars and the client legs of gateways.
 pub fn pair(legs: &[Leg], places: &[usize], slack_us: i64) -> Vec<Group> {
     let mut join = Join::new(legs, places, slack_us);
-    join.by_hop();
-    join.by_socket(true);
-    join.by_socket(false);
-    join.by_request();
-    join.by_trace();
+    join.under(Rule::Hop).by_hop();
+    join.under(Rule::SocketAndRequest).by_socket(true);
+    join.under(Rule::Socket).by_socket(false);
+    join.under(Rule::Request).by_request();
+    join.under(Rule::Trace).by_trace();
     join.groups()
 }
 
@@ -40,6 +40,8 @@ struct Join<'a> {
     by_hop: BTreeSet<usize>,
     /// Clients whose pair kept the order of a row of several: how even the two rows were.
     ordered: BTreeMap<usize, u32>,
+    rule: Rule,
+    choices: BTreeMap<usize, Choice>,
 }
 
 impl<'a> Join<'a> {
@@ -56,7 +58,14 @@ impl<'a> Join<'a> {
             taken_by: BTreeMap::new(),
             by_hop: BTreeSet::new(),
             ordered: BTreeMap::new(),
+            rule: Rule::Hop,
+            choices: BTreeMap::new(),
         }
+    }
+
+    fn under(&mut self, rule: Rule) -> &mut Self {
+        self.rule = rule;
+        self
     }
 
     fn fits(&self, client: usize, server: usize) -> bool {
@@ -70,8 +79,9 @@ impl<'a> Join<'a> {
         attempts.saturating_sub(self.taken_by.get(&client).map_or(0, Vec::len))
     }
 
-    fn take(&mut self, client: usize, server: usize) {
+    fn take(&mut self, client: usize, server: usize, clients: usize, servers: usize) {
         self.free_servers.remove(&server);
+        self.choices.insert(server, Choice { rule: self.rule, clients, servers });
         self.taken_by.entry(client).or_default().push(server);
     }
 
@@ -97,10 +107,10 @@ impl<'a> Join<'a> {
         for (_, (clients, servers)) in self.buckets(|leg| leg.hop.clone()) {
             let [client] = clients[..] else { continue };
             let mut fitting: Vec<usize> = servers.into_iter().filter(|&s| self.fits(client, s)).collect();
-            let leg = &self.legs[client];
+            let (leg, row) = (&self.legs[client], fitting.len());
             fitting.sort_by_key(|&s| (self.legs[s].socket != leg.socket, strain_us(leg, &self.legs[s]), s));
             for server in fitting.into_iter().take(self.room(client)) {
-                self.take(client, server);
+                self.take(client, server, 1, row);
                 self.by_hop.insert(client);
             }
         }
@@ -146,7 +156,7 @@ impl<'a> Join<'a> {
                 };
                 self.ordered.insert(clients[c], ppm);
             }
-            self.take(clients[c], servers[s]);
+            self.take(clients[c], servers[s], clients.len(), servers.len());
         }
     }
 
@@ -186,7 +196,7 @@ impl<'a> Join<'a> {
                 if clients.len() > 1 {
                     self.ordered.entry(client).or_insert(ppm);
                 }
-                self.take(client, server);
+                self.take(client, server, clients.len(), servers.len());
             }
         }
     }
@@ -208,7 +218,9 @@ impl<'a> Join<'a> {
                 _ => 1,
             };
             let ppm = self.ordered.get(&client).copied().unwrap_or(ORDERED_UNEVEN_PPM);
-            groups.push(Group::joined(vec![client], servers, basis, ppm, ambiguous));
+            let choices = servers.iter().filter_map(|s| Some((*s, *self.choices.get(s)?))).collect();
+            let group = Group::joined(vec![client], servers, basis, ppm, ambiguous);
+            groups.push(Group { choices, ..group });
         }
         groups.extend(self.free_servers.iter().map(|&s| Group::single(s, self.legs)));
         groups
@@ -271,20 +283,6 @@ fn runs(legs: &[Leg], clients: &[usize], servers: &[usize], slack_us: i64) -> Ve
         }
     }
     runs.into_values().collect()
-}
-
-/// Whether both legs carry the same trace, request id or hop.
-fn share_a_key(a: &Leg, b: &Leg) -> bool {
-    let hop = a.hop.is_some() && a.hop == b.hop;
-    hop || a.same_request(b) == Some(true) || a.trace_ids().any(|t| b.trace_ids().any(|other| other == t))
-}
-
-/// Both proxies saw both certificates, and they agree.
-fn both_verified(client: &Leg, server: &Leg) -> bool {
-    let all = [&client.local, &client.peer, &server.local, &server.peer];
-    all.iter().all(|identity| identity.assurance == crate::model::Assurance::Mtls)
-        && client.peer.agrees_with(&server.local) == Some(true)
-        && client.local.agrees_with(&server.peer) == Some(true)
 }
 
 /// Who else could have been meant.
