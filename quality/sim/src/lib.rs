@@ -3,4 +3,5 @@
 //!
 //! Everything is a function of a seed. Nothing here knows how calltrail joins: the crate does not depend on it.
 
+pub mod lines;
 pub mod records;

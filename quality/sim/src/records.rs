@@ -64,6 +64,7 @@ pub struct EnvoyRecord {
     pub is_tcp: bool,
     pub method: Option<String>,
     pub authority: Option<String>,
+    /// With its query, if it has one: only Consul's default format prints that.
     pub path: Option<String>,
     /// `HTTP/1.1`, `HTTP/2`, or `None` for TCP.
     pub protocol: Option<String>,
@@ -159,6 +160,8 @@ pub struct WorkerRecord {
     pub host: String,
     pub method: String,
     pub path: String,
+    /// Tries of the same subrequest that went before, where the Worker itself tries again.
+    pub attempt: u32,
     /// By the Worker's clock, which stands still while it computes.
     pub start_us: i64,
     pub duration_us: i64,
