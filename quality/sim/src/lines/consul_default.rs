@@ -77,10 +77,11 @@ fn remote_address(record: &EnvoyRecord) -> Option<String> {
     }
 }
 
-/// Only a response that came whole has one; Envoy sets it in the response's headers, which a switch of protocols does not pass.
-/// It is a little less than the whole duration, as text.
+/// A header of the response, so a text, and only where there was one from upstream: neither Envoy's own answers nor a switch of
+/// protocols have it. A little less than the whole duration.
 fn upstream_service_time(record: &EnvoyRecord) -> Option<String> {
-    let answered =
-        record.response_code_details.as_deref() == Some("via_upstream") && record.response_code != 101;
-    answered.then(|| (record.duration_us.saturating_sub(400).max(0) / 1_000).to_string())
+    const BY_THE_UPSTREAM: [&str; 3] = ["via_upstream", "downstream_remote_disconnect", "http2.remote_reset"];
+    let details = record.response_code_details.as_deref().unwrap_or_default();
+    let answered = BY_THE_UPSTREAM.contains(&details) && !matches!(record.response_code, 0 | 101);
+    answered.then(|| ((record.duration_us - 400).max(0) / 1_000).to_string())
 }
