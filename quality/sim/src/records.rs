@@ -114,6 +114,9 @@ pub struct EnvoyRecord {
 #[derive(Debug, Clone)]
 pub struct WorkerEvent {
     pub script: String,
+    /// `*/5 * * * *`: a scheduled event, which has no request: `url` and `method` are empty, `status` and `ray` absent.
+    pub cron: Option<String>,
+    /// Absent for a call by service binding, too.
     pub ray: Option<String>,
     pub url: String,
     pub method: String,
@@ -196,7 +199,8 @@ pub struct ZoneRecord {
 /// A call as it truly was.
 #[derive(Debug, Clone)]
 pub struct TrueCall {
-    /// `edge` (visitor → Worker), `edge_call` (Worker or outsider → gateway), `http`, `grpc`, `ws`, `tcp`. Unlike in the captures'
+    /// `edge` (visitor or cron → Worker), `binding` (Worker → Worker), `edge_call` (Worker or outsider → gateway), `http`, `grpc`, `ws`,
+    /// `tcp`. Unlike in the captures'
     /// truth, Worker → gateway and gateway → service are two calls here: the second is of kind `http` with caller `gw`.
     pub kind: String,
     pub caller: String,
