@@ -25,6 +25,8 @@ pub enum Role {
 }
 
 /// One line to be.
+// Nearly all are Envoy's: boxing the largest would cost an allocation for each.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone)]
 pub enum Record {
     Envoy(EnvoyRecord),

@@ -1,6 +1,6 @@
 //! Envoy's access log in the recommended format. Consul hands the format on with its keys sorted, so lines are sorted, too.
 
-use super::time;
+use super::{first_bytes, time};
 use crate::records::{Direction, EnvoyRecord};
 use serde::Serialize;
 
@@ -126,7 +126,7 @@ impl<'a> Line<'a> {
 
 /// `:256` after an operator: the first so many bytes.
 fn cut(value: &Option<String>, max_bytes: usize) -> Option<&str> {
-    value.as_deref().map(|text| &text[..text.floor_char_boundary(max_bytes)])
+    value.as_deref().map(|text| first_bytes(text, max_bytes))
 }
 
 /// `%PATH(NQ:PATH)%`.

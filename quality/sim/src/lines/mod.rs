@@ -53,3 +53,12 @@ fn to_json(value: &impl Serialize) -> String {
     text.shrink_to_fit();
     String::from_utf8(text).expect("serde_json writes UTF-8")
 }
+
+/// Never ends within a character.
+fn first_bytes(text: &str, max_bytes: usize) -> &str {
+    let mut end = text.len().min(max_bytes);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}

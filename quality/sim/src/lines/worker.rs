@@ -2,6 +2,7 @@
 //!
 //! A record is one text in the log: JSON inside JSON. Keys of records stand in the order in which the module builds them.
 
+use super::first_bytes;
 use super::time::epoch_ms;
 use crate::records::{WorkerEvent, WorkerHead, WorkerRecord};
 use serde::Serialize;
@@ -211,20 +212,16 @@ fn call_entry(record: &WorkerRecord) -> LogEntry {
         svc: &record.service,
         host: &record.host,
         m: &record.method,
-        p: clip(&record.path, 256),
+        p: first_bytes(&record.path, 256),
         a: Some(record.attempt).filter(|attempt| *attempt > 0),
         ts: epoch_ms(record.start_us),
         ms: epoch_ms(end_us) - epoch_ms(record.start_us),
         st: record.status.unwrap_or(0),
         ur: record.ray.as_deref(),
         eu: record.upstream_service_ms.map(|ms| ms.to_string()),
-        err: record.error.as_deref().map(|error| clip(error, 120)),
+        err: record.error.as_deref().map(|error| first_bytes(error, 120)),
         hop: record.hop.as_deref(),
         q: record.sequence,
     });
     entry(text, end_us, Some(&record.span_id))
-}
-
-fn clip(text: &str, max_bytes: usize) -> &str {
-    &text[..text.floor_char_boundary(max_bytes)]
 }
