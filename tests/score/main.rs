@@ -3,13 +3,11 @@
 //! Works on what a user gets: the real binary imports the lines and exports the calls. `docs/score-mapping.md` says how the
 //! captures' labels map to findings and how to run the captures' own scorer on the same export.
 
-mod measure;
-mod truth;
-
-use measure::{Exported, Labels, Score, Tally};
+use calltrail_score::export::{self, ExportedPrincipal};
+use calltrail_score::truth::{self, ACCUSATIONS, HARMLESS};
+use calltrail_score::{Exported, Labels, RealCall, Score, Tally, perfect, score as measure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use truth::{ACCUSATIONS, HARMLESS};
 
 /// Long after every grace period: what is missing then is missing.
 const AS_OF: &str = "2100-01-01T00:00:00Z";
@@ -30,7 +28,7 @@ fn calltrail(data_dir: &Path, arguments: &[&str]) -> Vec<u8> {
 }
 
 /// Imports each (source, path) under the rules and exports every call.
-fn export(rules: Option<&str>, inputs: &[(&str, &str)]) -> Vec<Exported> {
+fn import_and_export(rules: Option<&str>, inputs: &[(&str, &str)]) -> Vec<Exported> {
     let data = tempfile::tempdir().unwrap();
     let rules = rules.map(|r| project(r).to_str().unwrap().to_owned());
     for (source, path) in inputs {
@@ -45,12 +43,15 @@ fn export(rules: Option<&str>, inputs: &[(&str, &str)]) -> Vec<Exported> {
         std::fs::write(Path::new(&keep).join(format!("{name}.ndjson")), &ndjson).unwrap();
     }
     let text = String::from_utf8(ndjson).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in {line}"))).collect()
+    export::parse(&text).unwrap()
 }
 
 fn labels() -> Labels {
-    let text = std::fs::read_to_string(project("tests/fixtures/score/findings.json")).unwrap();
-    serde_json::from_str(&text).unwrap()
+    Labels::load(&project("tests/fixtures/score/findings.json")).unwrap()
+}
+
+fn real(capture: &str) -> Vec<RealCall> {
+    truth::load(&project(&format!("tests/fixtures/score/{capture}/truth.jsonl.gz"))).unwrap()
 }
 
 /// 99 of 100, both ways.
@@ -73,12 +74,12 @@ fn assert_findings(score: &Score) {
 
 #[test]
 fn from_the_edge_through_the_mesh_with_attacks_among_the_calls() {
-    let real = truth::load(&project("tests/fixtures/score/fullstack-a/truth.jsonl.gz"));
-    let exported = export(
+    let real = real("fullstack-a");
+    let exported = import_and_export(
         Some("demo/calltrail.toml"),
         &[("logpush-workers", "demo/worker"), ("logpush-zone", "demo/zone"), ("mesh", "demo/mesh")],
     );
-    let score = measure::score(&real, &exported, &labels());
+    let score = measure(&real, &exported, &labels());
     println!("{score}");
     assert_eq!(score.unknown_legs, 0, "{score}");
     assert_good("pairs", score.pairs, &score);
@@ -90,9 +91,9 @@ fn from_the_edge_through_the_mesh_with_attacks_among_the_calls() {
 
 #[test]
 fn a_mesh_that_sets_hop_ids_with_hundreds_of_identical_requests() {
-    let real = truth::load(&project("tests/fixtures/score/hop/truth.jsonl.gz"));
-    let exported = export(None, &[("mesh", "tests/fixtures/score/hop/mesh")]);
-    let score = measure::score(&real, &exported, &labels());
+    let real = real("hop");
+    let exported = import_and_export(None, &[("mesh", "tests/fixtures/score/hop/mesh")]);
+    let score = measure(&real, &exported, &labels());
     println!("{score}");
     assert_eq!(score.unknown_legs, 0, "{score}");
     assert_good("pairs", score.pairs, &score);
@@ -103,19 +104,23 @@ fn a_mesh_that_sets_hop_ids_with_hundreds_of_identical_requests() {
 /// The measure itself: an export that says exactly what happened scores 1, and each kind of damage is seen.
 #[test]
 fn the_measure_sees_each_kind_of_damage() {
-    let real = truth::load(&project("tests/fixtures/score/fullstack-a/truth.jsonl.gz"));
-    let perfect = measure::score(&real, &measure::perfect(&real), &labels_as_they_are(&real));
-    assert_eq!((perfect.pairs.wrong, perfect.pairs.missed, perfect.unknown_legs), (0, 0, 0), "{perfect}");
-    assert_eq!((perfect.parents.wrong, perfect.parents.missed), (0, 0), "{perfect}");
-    assert_eq!((perfect.principals.wrong, perfect.provable_principals.missed), (0, 0), "{perfect}");
-    assert!(perfect.false_alarms.is_empty(), "{perfect}");
+    let real = real("fullstack-a");
+    let perfectly = measure(&real, &perfect(&real), &labels_as_they_are(&real));
+    assert_eq!(
+        (perfectly.pairs.wrong, perfectly.pairs.missed, perfectly.unknown_legs),
+        (0, 0, 0),
+        "{perfectly}"
+    );
+    assert_eq!((perfectly.parents.wrong, perfectly.parents.missed), (0, 0), "{perfectly}");
+    assert_eq!((perfectly.principals.wrong, perfectly.provable_principals.missed), (0, 0), "{perfectly}");
+    assert!(perfectly.false_alarms.is_empty(), "{perfectly}");
 
-    let mut damaged = measure::perfect(&real);
+    let mut damaged = perfect(&real);
     let stolen = damaged[700].legs.pop().unwrap();
     damaged[900].legs.push(stolen);
     damaged[800].parent_id = Some(damaged[3].id.clone());
-    damaged[850].principal = Some(measure::ExportedPrincipal { subject: "somebody else".to_owned() });
-    let score = measure::score(&real, &damaged, &labels_as_they_are(&real));
+    damaged[850].principal = Some(ExportedPrincipal { subject: "somebody else".to_owned() });
+    let score = measure(&real, &damaged, &labels_as_they_are(&real));
     assert!(score.pairs.wrong > 0 && score.pairs.missed > 0, "{score}");
     assert!(score.parents.wrong > 0 && score.principals.wrong > 0, "{score}");
 }
@@ -123,21 +128,23 @@ fn the_measure_sees_each_kind_of_damage() {
 /// Calls whose subject nobody can prove, but which were given the right one, must not make up for provable ones without.
 #[test]
 fn a_subject_that_could_be_proven_and_is_missing_is_seen_among_however_many_others() {
-    let real = truth::load(&project("tests/fixtures/score/fullstack-a/truth.jsonl.gz"));
-    let mut forgetful = measure::perfect(&real);
+    let real = real("fullstack-a");
+    let mut forgetful = perfect(&real);
     let provable = |id: &str| real.iter().any(|r| r.id == id && r.principal_provable && !r.is_edge());
     let mut forgotten = 0;
     for call in forgetful.iter_mut().filter(|c| provable(&c.id)).step_by(50) {
         call.principal = None;
         forgotten += 1;
     }
-    let score = measure::score(&real, &forgetful, &labels_as_they_are(&real));
+    let score = measure(&real, &forgetful, &labels_as_they_are(&real));
     assert_eq!((score.provable_principals.missed, score.principals.wrong), (forgotten, 0), "{score}");
     assert!(score.provable_principals.recall() < 0.99, "{score}");
 }
 
 /// For a perfect export, which names its findings as the capture does.
-fn labels_as_they_are(real: &[truth::RealCall]) -> Labels {
+fn labels_as_they_are(real: &[RealCall]) -> Labels {
     let all = real.iter().flat_map(|r| &r.findings);
-    all.filter(|l| !HARMLESS.contains(&l.as_str())).map(|l| (l.clone(), [l.clone()].into())).collect()
+    Labels::new(
+        all.filter(|l| !HARMLESS.contains(&l.as_str())).map(|l| (l.clone(), [l.clone()].into())).collect(),
+    )
 }

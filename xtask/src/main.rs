@@ -14,7 +14,9 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask test                 installs what the tests need into .testbed/ and runs every test
 cargo xtask test --only NAME     the same testbed, but only tests/NAME.rs, or the tests whose name contains NAME
-cargo xtask testbed              installs only, and prints the environment that the tests read";
+cargo xtask testbed              installs only, and prints the environment that the tests read
+cargo xtask score ...            holds an export against truth; without more words it says what it needs
+cargo xtask join-quality ...     measures the join in simulated worlds and on real captures, writes docs/join-quality.md";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -38,6 +40,8 @@ fn run(words: &[&str]) -> Result<()> {
             bed.environment().iter().for_each(|(name, value)| println!("export {name}={value:?}"));
             Ok(())
         }
+        ["score", rest @ ..] => steps::run_program(&root, "calltrail-score", rest),
+        ["join-quality", rest @ ..] => steps::run_program(&root, "calltrail-quality", rest),
         _ => bail!("what to do? One of:\n{USAGE}"),
     }
 }

@@ -60,6 +60,13 @@ pub fn run_all(root: &Path, environment: &Environment, tally: &mut Tally) -> Res
     run(doc, "rustdoc has something to say: see above")
 }
 
+/// A program of the workspace, built for speed: what it measures is large.
+pub fn run_program(root: &Path, package: &str, words: &[&str]) -> Result<()> {
+    let mut command = silent_cargo(root, &format!("run --quiet --release --package {package} --"), &[]);
+    command.args(words);
+    run(command, "it did not end well: see above")
+}
+
 /// A whole file of tests where there is one of that name, else every test whose name contains it.
 pub fn run_only(root: &Path, name: &str, environment: &Environment, tally: &mut Tally) -> Result<()> {
     let file = root.join("tests").join(name).with_extension("rs");
@@ -72,6 +79,12 @@ pub fn run_only(root: &Path, name: &str, environment: &Environment, tally: &mut 
 }
 
 fn cargo(root: &Path, words: &str, environment: &Environment) -> Command {
+    println!("\nxtask: cargo {words}");
+    silent_cargo(root, words, environment)
+}
+
+/// For programs whose output is read by others.
+fn silent_cargo(root: &Path, words: &str, environment: &Environment) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(words.split(' ')).current_dir(root).stdin(Stdio::null());
     // Cargo has set these for xtask itself; what it starts for others must not see them.
@@ -81,7 +94,6 @@ fn cargo(root: &Path, words: &str, environment: &Environment) -> Command {
         command.env_remove(name);
     }
     command.envs(environment.iter().map(|(name, value)| (name, value)));
-    println!("\nxtask: cargo {words}");
     command
 }
 
