@@ -3,6 +3,7 @@
 //! Independent of the order of the legs and of duplicates; given the union of several sets that share nothing, it gives the
 //! union of their calls. That is what lets the task work in any batches and still reach the same result.
 
+use super::clocks::Clocks;
 use super::custody::attribute;
 use super::decisions::judge;
 use super::facts::Facts;
@@ -13,14 +14,16 @@ use crate::model::{Call, Leg};
 /// Calls by start, then id. `legs` must be closed: whatever shares a key with one of them is among them.
 pub fn assemble(legs: impl IntoIterator<Item = Leg>, facts: &Facts, rules: &Rules) -> Vec<Call> {
     let legs = distinct(legs);
+    let clocks = Clocks::estimate(&legs, rules.skew_bound_us);
+    let compared = clocks.in_common_time(&legs);
     let mut in_mesh = Vec::new();
-    let mut groups = edge_pairs::pair(&legs, pairing_slack_us(rules), &mut in_mesh);
-    groups.extend(mesh_pairs::pair(&legs, &in_mesh, pairing_slack_us(rules)));
+    let mut groups = edge_pairs::pair(&compared, pairing_slack_us(rules), &mut in_mesh);
+    groups.extend(mesh_pairs::pair(&compared, &in_mesh, pairing_slack_us(rules)));
 
     let mut calls: Vec<Call> = groups.iter().map(|group| build::call(group, &legs, rules)).collect();
     calls.sort_by_key(|call| (call.start, call.id));
-    tree::grow(&mut calls, facts, rules);
-    let custody = attribute(&mut calls, rules);
+    tree::grow(&mut calls, &clocks, facts, rules);
+    let custody = attribute(&mut calls, &clocks, rules);
     calls.iter_mut().for_each(judge);
     findings::find(&mut calls, &custody, facts, rules);
     calls

@@ -24,6 +24,12 @@ type Test = fn(&Leg, &Leg) -> bool;
 
 /// `None` when nothing speaks against the pair. `slack_us` is how far apart the two observers' clocks may be.
 pub fn contradiction(client: &Leg, server: &Leg, slack_us: i64) -> Option<Contradiction> {
+    contradiction_but_time(client, server)
+        .or_else(|| (!overlap(client, server, slack_us)).then_some(Contradiction::Time))
+}
+
+/// What speaks against the pair whatever the clocks say.
+pub fn contradiction_but_time(client: &Leg, server: &Leg) -> Option<Contradiction> {
     use Contradiction::*;
     let tests: [(Contradiction, Test); 9] = [
         (Protocol, protocols_differ),
@@ -36,11 +42,7 @@ pub fn contradiction(client: &Leg, server: &Leg, slack_us: i64) -> Option<Contra
         (Caller, |c, s| c.local.agrees_with(&s.peer) == Some(false)),
         (Path, paths_differ),
     ];
-    tests
-        .iter()
-        .find(|(_, speaks_against)| speaks_against(client, server))
-        .map(|(what, _)| *what)
-        .or_else(|| (!overlap(client, server, slack_us)).then_some(Time))
+    tests.iter().find(|(_, speaks_against)| speaks_against(client, server)).map(|(what, _)| *what)
 }
 
 /// Whether the two intervals touch when the clocks may be `slack_us` apart.

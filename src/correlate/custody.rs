@@ -3,6 +3,7 @@
 //! B inherits from A when A's callee is B's caller, both by certificate, and B began within A. A link that nobody verified
 //! gives `presumed`; B beginning after A has ended gives `deferred`. What only a header claims is never the principal.
 
+use super::clocks::Clocks;
 use super::header::{self, Signature};
 use super::rules::Rules;
 use crate::model::{
@@ -22,9 +23,9 @@ pub struct Custody {
 }
 
 /// Sets `principal` and `claimed` on every call.
-pub fn attribute(calls: &mut [Call], rules: &Rules) -> Custody {
+pub fn attribute(calls: &mut [Call], clocks: &Clocks, rules: &Rules) -> Custody {
     let mut custody =
-        Custody { replayed_at_gateway: replayed_at_gateway(calls, rules), ..Custody::default() };
+        Custody { replayed_at_gateway: replayed_at_gateway(calls, clocks, rules), ..Custody::default() };
     for call in calls.iter_mut().filter(|c| custody.replayed_at_gateway.contains(&c.id)) {
         disown(call);
     }
@@ -197,12 +198,13 @@ pub fn principal_of(header: &crate::model::SignedPrincipal) -> Principal {
 }
 
 /// How long after it was signed a header may enter the mesh where only the signature says where it comes from. A Worker signs
-/// right before it sends.
-const FRESH_US: i64 = 120_000_000;
+/// right before it sends; but nobody can tell here how far the gateway's clock is from the Worker's, and five minutes on either
+/// side must not accuse anybody.
+const FRESH_US: i64 = 720_000_000;
 
 /// Gateway calls without a Worker's record whose header belongs to another request: the Worker's record names that one, an
 /// earlier gateway line carries the same header, or it was signed long before.
-fn replayed_at_gateway(calls: &[Call], rules: &Rules) -> BTreeSet<CallId> {
+fn replayed_at_gateway(calls: &[Call], clocks: &Clocks, rules: &Rules) -> BTreeSet<CallId> {
     let mut by_span: BTreeMap<(TraceId, SpanId), Vec<&Call>> = BTreeMap::new();
     let sent_by_worker = |l: &Leg| l.observer.kind == ObserverKind::Worker && l.side == Side::Client;
     let mut sent = BTreeSet::new();
@@ -217,7 +219,7 @@ fn replayed_at_gateway(calls: &[Call], rules: &Rules) -> BTreeSet<CallId> {
         let Some(entry) = call.legs.iter().find(|l| l.is_entry()) else { continue };
         if let Some(header) = valid_header(call, rules) {
             by_span.entry((header.trace_id, header.span_id)).or_default().push(call);
-            let stale = (entry.start.0 - header.issued_at.0).abs() > FRESH_US;
+            let stale = (clocks.start(entry).0 - header.issued_at.0).abs() > FRESH_US;
             if stale && !call.legs.iter().any(sent_by_worker) {
                 replayed.insert(call.id);
             }

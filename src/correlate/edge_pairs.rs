@@ -166,7 +166,7 @@ fn shared_keys(client: &Leg, other: &Leg) -> u32 {
 }
 
 /// What cannot be the same subrequest: another method, path, trace, request id, or a header made for another span.
-fn contradicts(client: &Leg, other: &Leg) -> bool {
+pub(super) fn contradicts(client: &Leg, other: &Leg) -> bool {
     name_other_paths(client, other)
         || differ(&client.method, &other.method)
         || client.same_request(other) == Some(false)

@@ -2,21 +2,23 @@
 //! order. Never by arrival order, and never across a contradiction (see [`super::compat`]).
 
 use super::align::{align, strain_us};
-use super::compat::{both_verified, contradiction, share_a_key};
+use super::compat::{both_verified, contradiction};
 use super::group::{Choice, Group, Rule};
+use super::rivals::Rivals;
+use super::runs::{WEIGHED_PAIRS, may_pair, runs};
+use super::sockets::{ToldSockets, name_other_sockets};
 use crate::model::{Basis, IdentityKind, Leg, Protocol, Side};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Of more legs than this that overlap in time, rivals are assumed and not counted one by one.
-const COUNTED_RIVALS: usize = 2_000;
-/// More pairs than this are not weighed one by one: the order of the rows decides.
-const WEIGHED_PAIRS: usize = 250_000;
 
 /// Confidence of a pair that keeps the order of requests on its connection, by what could still have swapped it.
 const ORDERED_HTTP1_PPM: u32 = 990_000;
 const ORDERED_EVEN_PPM: u32 = 950_000;
 const ORDERED_UNEVEN_PPM: u32 = 850_000;
 const BY_TRACE_PPM: u32 = 800_000;
+/// Of a pair whose ends name different connections, by what else ties it: something between them rewrites addresses, or another's
+/// line has been taken for one that is lost.
+const HOP_OTHER_SOCKET_PPM: u32 = 999_000;
+const REQUEST_OTHER_SOCKET_PPM: u32 = 990_000;
 
 /// Groups the legs of sidecars and the client legs of gateways.
 pub fn pair(legs: &[Leg], places: &[usize], slack_us: i64) -> Vec<Group> {
@@ -42,6 +44,7 @@ struct Join<'a> {
     ordered: BTreeMap<usize, u32>,
     rule: Rule,
     choices: BTreeMap<usize, Choice>,
+    told: ToldSockets<'a>,
 }
 
 impl<'a> Join<'a> {
@@ -60,6 +63,7 @@ impl<'a> Join<'a> {
             ordered: BTreeMap::new(),
             rule: Rule::Hop,
             choices: BTreeMap::new(),
+            told: ToldSockets::new(legs, places),
         }
     }
 
@@ -71,6 +75,7 @@ impl<'a> Join<'a> {
     fn fits(&self, client: usize, server: usize) -> bool {
         self.legs[client].peer.kind != IdentityKind::External
             && contradiction(&self.legs[client], &self.legs[server], self.slack_us).is_none()
+            && !self.told.elsewhere(&self.legs[client], &self.legs[server])
     }
 
     /// Attempts that may still be told by a server leg. A timeout or reset can hide how many there were: never below one.
@@ -133,9 +138,14 @@ impl<'a> Join<'a> {
     /// Aligns each run of legs that could be each other's sides by itself: what else went over the connection at other times
     /// must not matter.
     fn in_order(&mut self, clients: &[usize], servers: &[usize]) {
-        let clients: Vec<usize> =
+        let mut clients: Vec<usize> =
             clients.iter().copied().filter(|c| !self.taken_by.contains_key(c)).collect();
-        for (clients, servers) in runs(self.legs, &clients, servers, self.slack_us) {
+        let mut servers = servers.to_vec();
+        // The legs stand in the order of their own clocks; here they are compared in a common time.
+        let by_start = |&place: &usize| (self.legs[place].start, place);
+        clients.sort_by_key(by_start);
+        servers.sort_by_key(by_start);
+        for (clients, servers) in runs(self.legs, &clients, &servers, self.slack_us) {
             self.align_run(&clients, &servers);
         }
     }
@@ -217,7 +227,7 @@ impl<'a> Join<'a> {
                 Basis::Inferred => interchangeable.get(&client).copied().unwrap_or(1),
                 _ => 1,
             };
-            let ppm = self.ordered.get(&client).copied().unwrap_or(ORDERED_UNEVEN_PPM);
+            let ppm = self.confidence_ppm(client, &servers, &rivals);
             let choices = servers.iter().filter_map(|s| Some((*s, *self.choices.get(s)?))).collect();
             let group = Group::joined(vec![client], servers, basis, ppm, ambiguous);
             groups.push(Group { choices, ..group });
@@ -226,9 +236,27 @@ impl<'a> Join<'a> {
         groups
     }
 
+    /// Of a pair that is inferred.
+    fn confidence_ppm(&self, client: usize, servers: &[usize], rivals: &Rivals) -> u32 {
+        let by_hop = self.by_hop.contains(&client);
+        if name_other_sockets(&self.legs[client], &self.legs[servers[0]]) {
+            if by_hop {
+                return HOP_OTHER_SOCKET_PPM;
+            }
+            if rivals.none_with_request(client, servers) {
+                return REQUEST_OTHER_SOCKET_PPM;
+            }
+        }
+        self.ordered.get(&client).copied().unwrap_or(ORDERED_UNEVEN_PPM)
+    }
+
     fn basis(&self, client: usize, servers: &[usize], rivals: &Rivals) -> Basis {
         let leg = &self.legs[client];
         let certificates = servers.iter().all(|&s| both_verified(leg, &self.legs[s]));
+        let other_socket = servers.len() == 1 && name_other_sockets(leg, &self.legs[servers[0]]);
+        if other_socket {
+            return Basis::Inferred;
+        }
         if self.by_hop.contains(&client) && servers.iter().all(|&s| leg.hop == self.legs[s].hop) {
             return if certificates { Basis::Proven } else { Basis::Keyed };
         }
@@ -242,121 +270,6 @@ impl<'a> Join<'a> {
             return Basis::Keyed;
         }
         Basis::Inferred
-    }
-}
-
-/// Nothing speaks against the pair, and either they share a key or one of them has none: two legs that name different kinds
-/// of things could only be brought together by standing in the same step.
-fn may_pair(client: &Leg, server: &Leg, slack_us: i64) -> bool {
-    contradiction(client, server, slack_us).is_none()
-        && (share_a_key(client, server) || client.is_nameless() || server.is_nameless())
-}
-
-/// The two rows cut into runs that nothing ties: connected sets of clients and servers of which each may be the other's side.
-/// Both rows must be sorted by start; legs that fit nothing on the other side are left out.
-fn runs(legs: &[Leg], clients: &[usize], servers: &[usize], slack_us: i64) -> Vec<(Vec<usize>, Vec<usize>)> {
-    if clients.len().saturating_mul(servers.len()) > WEIGHED_PAIRS {
-        return vec![(clients.to_vec(), servers.to_vec())];
-    }
-    // Each server names the run of the clients it overlaps with; a server that overlaps with several runs makes them one.
-    let mut run_of: Vec<usize> = (0..clients.len()).collect();
-    let mut server_run: Vec<Option<usize>> = Vec::with_capacity(servers.len());
-    for &server in servers {
-        let near = (0..clients.len()).filter(|&c| may_pair(&legs[clients[c]], &legs[server], slack_us));
-        let joined: BTreeSet<usize> = near.map(|c| run_of[c]).collect();
-        let run = joined.first().copied();
-        if let Some(run) = run {
-            run_of.iter_mut().filter(|r| joined.contains(r)).for_each(|r| *r = run);
-            server_run.iter_mut().flatten().filter(|r| joined.contains(r)).for_each(|r| *r = run);
-        }
-        server_run.push(run);
-    }
-    let mut runs: BTreeMap<usize, (Vec<usize>, Vec<usize>)> = BTreeMap::new();
-    for (&server, run) in servers.iter().zip(&server_run) {
-        if let Some(run) = run {
-            runs.entry(*run).or_default().1.push(server);
-        }
-    }
-    for (&client, run) in clients.iter().zip(&run_of) {
-        if let Some(found) = runs.get_mut(run) {
-            found.0.push(client);
-        }
-    }
-    runs.into_values().collect()
-}
-
-/// Who else could have been meant.
-struct Rivals<'a> {
-    legs: &'a [Leg],
-    slack_us: i64,
-    /// Legs that a key of their own has joined: no rivals to those that share none with them. What they were joined by does not
-    /// depend on who else used the connection, and neither may what they leave to others.
-    apart: BTreeSet<usize>,
-    by_socket: BTreeMap<&'a crate::model::SocketPair, Vec<usize>>,
-    by_request: BTreeMap<String, Vec<usize>>,
-}
-
-impl<'a> Rivals<'a> {
-    fn new(legs: &'a [Leg], clients: &[usize], servers: &[usize], slack_us: i64) -> Self {
-        let mut rivals = Rivals {
-            legs,
-            slack_us,
-            apart: BTreeSet::new(),
-            by_socket: BTreeMap::new(),
-            by_request: BTreeMap::new(),
-        };
-        for &place in clients.iter().chain(servers) {
-            if let Some(socket) = &legs[place].socket {
-                rivals.by_socket.entry(socket).or_default().push(place);
-            }
-            if let Some(request) = legs[place].request_key() {
-                rivals.by_request.entry(request).or_default().push(place);
-            }
-        }
-        rivals
-    }
-
-    fn set_apart(&mut self, taken_by: &BTreeMap<usize, Vec<usize>>) {
-        for (&client, servers) in taken_by {
-            if servers.iter().all(|&s| share_a_key(&self.legs[client], &self.legs[s])) {
-                self.apart.insert(client);
-                self.apart.extend(servers);
-            }
-        }
-    }
-
-    fn none_on_socket(&self, client: usize, servers: &[usize]) -> bool {
-        let socket = self.legs[client].socket.as_ref();
-        socket.and_then(|s| self.by_socket.get(s)).is_some_and(|near| self.none_among(near, client, servers))
-    }
-
-    /// The request id is unique on both sides: one client leg and its attempts.
-    fn none_with_request(&self, client: usize, servers: &[usize]) -> bool {
-        let Some(request) = self.legs[client].request_key() else { return false };
-        servers.iter().all(|&s| self.legs[s].request_key().as_ref() == Some(&request))
-            && self.by_request.get(&request).is_some_and(|near| self.none_among(near, client, servers))
-    }
-
-    /// Those of `near` that overlap in time with any leg of the group and were not joined by keys that the group does not have.
-    fn at_the_time(&self, near: &[usize], client: usize, servers: &[usize]) -> Vec<usize> {
-        let group = || servers.iter().chain([&client]).map(|&i| &self.legs[i]);
-        let from = group().map(|l| l.start.0).min().unwrap_or(0).saturating_sub(self.slack_us);
-        let to = group().map(|l| l.end().0).max().unwrap_or(0).saturating_add(self.slack_us);
-        let then = |i: usize| self.legs[i].end().0 >= from && self.legs[i].start.0 <= to;
-        let concerns = |i: usize| !self.apart.contains(&i) || group().any(|l| share_a_key(l, &self.legs[i]));
-        near.iter().copied().filter(|&i| then(i) && concerns(i)).collect()
-    }
-
-    fn none_among(&self, near: &[usize], client: usize, servers: &[usize]) -> bool {
-        let near: Vec<usize> = self.at_the_time(near, client, servers);
-        if near.len() > COUNTED_RIVALS {
-            return false;
-        }
-        let fits = |c: usize, s: usize| may_pair(&self.legs[c], &self.legs[s], self.slack_us);
-        near.iter().all(|&other| match self.legs[other].side {
-            Side::Client => other == client || servers.iter().all(|&s| !fits(other, s)),
-            Side::Server => servers.contains(&other) || !fits(client, other),
-        })
     }
 }
 

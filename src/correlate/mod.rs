@@ -4,10 +4,11 @@
 //! | file | question |
 //! |---|---|
 //! | [`legs`] | which legs are there, each once? |
+//! | [`clocks`] | how far are the observers' clocks apart? |
 //! | [`compat`], [`align`] | what speaks against a pair; how do two rows of legs lie side by side? |
-//! | [`edge_pairs`], [`mesh_pairs`] | which legs are one call, and on what basis? |
+//! | [`edge_pairs`], [`mesh_pairs`] with [`runs`], [`rivals`], [`sockets`] | which legs are one call, and on what basis? |
 //! | [`build`], [`outcome`] | who, what, when, what came of it? |
-//! | [`tree`], [`adopt`] | which call caused which? |
+//! | [`tree`], [`tree_keys`], [`adopt`] | which call caused which? |
 //! | [`header`], [`custody`] | on whose behalf, and how do we know? |
 //! | [`decisions`], [`findings`] | by whose leave; what is wrong or unproven? |
 //! | [`keys`], [`facts`], [`coverage`] | what can legs find each other by; what must be known from beyond them? |
@@ -17,6 +18,7 @@ pub mod adopt;
 pub mod align;
 pub mod assemble;
 pub mod build;
+pub mod clocks;
 pub mod closure;
 pub mod compat;
 pub mod coverage;
@@ -32,9 +34,13 @@ pub mod keys;
 pub mod legs;
 pub mod mesh_pairs;
 pub mod outcome;
+pub mod rivals;
 pub mod rules;
+pub mod runs;
+pub mod sockets;
 pub mod task;
 pub mod tree;
+pub mod tree_keys;
 
 pub use assemble::assemble;
 pub use rules::Rules;

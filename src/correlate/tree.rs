@@ -4,21 +4,23 @@
 //! proxy has logged; then the call that the caller's own proxy was serving at that moment, by request id, signed header or
 //! trace. Parent and child are then seen by one proxy and one clock. Without any: a root.
 
+use super::clocks::Clocks;
 use super::facts::{Facts, client_side, lone_mesh_server};
 use super::header::{self, Signature};
 use super::rules::Rules;
-use crate::model::{Call, Leg, LegId, ObserverKind, Side, SpanId, Timestamp, TraceId};
+use super::tree_keys::{Key, TRACE_RANK};
+use crate::model::{Call, Leg, LegId, ObserverKind, Side, SpanId, TraceId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Sets `parent_id` and completes `trace_id` from the parent where a call has none of its own.
-pub fn grow(calls: &mut [Call], facts: &Facts, rules: &Rules) {
-    let index = Index::new(calls);
+pub fn grow(calls: &mut [Call], clocks: &Clocks, facts: &Facts, rules: &Rules) {
+    let wood = Wood { calls, clocks, facts, rules, index: Index::new(calls) };
     let mut parents: Vec<Option<usize>> = vec![None; calls.len()];
     let mut order: Vec<usize> = (0..calls.len()).collect();
     order.sort_by_key(|&i| (calls[i].start, calls[i].id));
     let mut served = Served::default();
     for &child in &order {
-        let found = index.parent(calls, child, facts, rules, &mut served);
+        let found = wood.parent(child, &mut served);
         parents[child] = found.filter(|&p| !leads_to(&parents, p, child));
     }
     for child in 0..calls.len() {
@@ -141,17 +143,22 @@ impl Index {
             _ => {}
         }
     }
+}
 
-    fn parent(
-        &self,
-        calls: &[Call],
-        child: usize,
-        facts: &Facts,
-        rules: &Rules,
-        served: &mut Served,
-    ) -> Option<usize> {
-        let call = &calls[child];
-        let told = call.legs.iter().find_map(|l| l.made_by).and_then(|id| self.by_leg.get(&id)).copied();
+/// All calls among which parents are sought, with what must be known to choose.
+struct Wood<'a> {
+    calls: &'a [Call],
+    clocks: &'a Clocks,
+    facts: &'a Facts,
+    rules: &'a Rules,
+    index: Index,
+}
+
+impl Wood<'_> {
+    fn parent(&self, child: usize, served: &mut Served) -> Option<usize> {
+        let call = &self.calls[child];
+        let told =
+            call.legs.iter().find_map(|l| l.made_by).and_then(|id| self.index.by_leg.get(&id)).copied();
         if told.is_some() {
             return told.filter(|&p| p != child);
         }
@@ -159,42 +166,45 @@ impl Index {
             return self.of_worker(call).filter(|&p| p != child);
         }
         if call.legs.iter().any(|l| l.is_entry() || l.observer.kind == ObserverKind::Zone) {
-            return self.of_gateway(calls, child, rules);
+            return self.of_gateway(child);
         }
-        if facts.is_outside_proxy(call) {
+        if self.facts.is_outside_proxy(call) {
             return None;
         }
-        self.by_parent_hop(calls, child)
-            .or_else(|| self.by_service(calls, child, rules, served))
-            .or_else(|| self.by_subrequest(calls, child, rules))
+        self.by_parent_hop(child)
+            .or_else(|| self.by_service(child, served))
+            .or_else(|| self.by_subrequest(child))
     }
 
     /// The gateway's line is missing: its connection is known, and the Worker's record of the subrequest has no other end.
-    fn by_subrequest(&self, calls: &[Call], child: usize, rules: &Rules) -> Option<usize> {
-        let leg = lone_mesh_server(&calls[child])?;
+    fn by_subrequest(&self, child: usize) -> Option<usize> {
+        let leg = lone_mesh_server(&self.calls[child])?;
         let spans = [
             leg.header.as_ref().map(|h| (h.trace_id, h.span_id)),
             leg.trace.map(|t| (t.trace_id, t.parent_id)),
         ];
         let sent =
-            spans.into_iter().flatten().find_map(|span| self.subrequest_by_span.get(&span).copied())?;
-        let unseen = calls[sent].legs.iter().all(|l| l.side == Side::Client);
-        (unseen && covers(&calls[sent], leg.start, rules.skew_bound_us)).then_some(sent)
+            spans.into_iter().flatten().find_map(|span| self.index.subrequest_by_span.get(&span).copied())?;
+        let unseen = self.calls[sent].legs.iter().all(|l| l.side == Side::Client);
+        (unseen && self.covers(sent, leg)).then_some(sent)
     }
 
     /// A Worker called by RPC names its caller's own span.
     fn of_worker(&self, call: &Call) -> Option<usize> {
         let leg = call.legs.iter().find(|l| l.observer.kind == ObserverKind::Worker)?;
         let span = leg.parent_span_id?;
-        self.worker_by_span.get(&(leg.trace.map(|t| t.trace_id), span)).copied()
+        self.index.worker_by_span.get(&(leg.trace.map(|t| t.trace_id), span)).copied()
     }
 
     /// A gateway's line whose subrequest record is missing: by the zone's `ParentRayID`, else by the header's own trace,
     /// unless the Worker's record says that the header was made for another request.
-    fn of_gateway(&self, calls: &[Call], child: usize, rules: &Rules) -> Option<usize> {
-        let call = &calls[child];
-        let by_ray =
-            call.legs.iter().find_map(|l| l.parent_ray.as_ref()).and_then(|ray| self.worker_by_ray.get(ray));
+    fn of_gateway(&self, child: usize) -> Option<usize> {
+        let call = &self.calls[child];
+        let by_ray = call
+            .legs
+            .iter()
+            .find_map(|l| l.parent_ray.as_ref())
+            .and_then(|ray| self.index.worker_by_ray.get(ray));
         if let Some(&parent) = by_ray {
             return Some(parent);
         }
@@ -202,24 +212,22 @@ impl Index {
         let of_subrequest = |l: &&Leg| l.header.is_some() && (l.is_entry() || l.parent_ray.is_some());
         let leg = call.legs.iter().find(of_subrequest)?;
         let header = leg.header.as_ref()?;
-        let sent = self.subrequest_by_span.get(&(header.trace_id, header.span_id));
+        let sent = self.index.subrequest_by_span.get(&(header.trace_id, header.span_id));
         let made_for_another = sent.is_some_and(|&i| i != child);
-        if made_for_another || header::check(header, rules) == Signature::Invalid {
+        if made_for_another || header::check(header, self.rules) == Signature::Invalid {
             return None;
         }
-        let serving = self.workers_by_trace.get(&header.trace_id)?.iter().copied();
-        serving
-            .filter(|&p| p != child && covers(&calls[p], leg.start, rules.skew_bound_us))
-            .min_by_key(|&p| calls[p].start)
+        let serving = self.index.workers_by_trace.get(&header.trace_id)?.iter().copied();
+        serving.filter(|&p| p != child && self.covers(p, leg)).min_by_key(|&p| self.calls[p].start)
     }
 
     /// The application's claim of the hop that it was serving, believed only if the same proxy logged that hop.
-    fn by_parent_hop(&self, calls: &[Call], child: usize) -> Option<usize> {
-        let leg = client_side(&calls[child])?;
-        let served = self.by_hop.get(leg.parent_hop.as_ref()?)?;
+    fn by_parent_hop(&self, child: usize) -> Option<usize> {
+        let leg = client_side(&self.calls[child])?;
+        let served = self.index.by_hop.get(leg.parent_hop.as_ref()?)?;
         served.iter().copied().find(|&p| {
             p != child
-                && calls[p]
+                && self.calls[p]
                     .legs
                     .iter()
                     .any(|s| same_proxy(s, leg) && s.hop == leg.parent_hop && s.start <= leg.start)
@@ -227,32 +235,26 @@ impl Index {
     }
 
     /// The call that the caller's own proxy was serving when this one left.
-    fn by_service(&self, calls: &[Call], child: usize, rules: &Rules, served: &mut Served) -> Option<usize> {
-        let call = &calls[child];
-        let mut sent_to_caller = self.near(&self.by_callee, &call.caller.key(), child);
+    fn by_service(&self, child: usize, served: &mut Served) -> Option<usize> {
+        let call = &self.calls[child];
+        let mut sent_to_caller = self.index.near(&self.index.by_callee, &call.caller.key(), child);
         let Some(leg) = client_side(call) else {
-            return self.best_parent(
-                calls,
-                child,
-                call.legs.first()?,
-                rules.skew_bound_us,
-                &sent_to_caller,
-                served,
-            );
+            let leg = call.legs.first()?;
+            return self.best_parent(child, leg, self.rules.skew_bound_us, &sent_to_caller, served);
         };
-        let served_by_proxy = self.near(&self.by_observer, &leg.observer.name, child);
-        self.best_parent(calls, child, leg, 0, &served_by_proxy, served).or_else(|| {
+        let served_by_proxy = self.index.near(&self.index.by_observer, &leg.observer.name, child);
+        self.best_parent(child, leg, 0, &served_by_proxy, served).or_else(|| {
             // The line of the caller's proxy is missing, but whoever called it saw the request leave for it.
-            sent_to_caller.retain(|&p| !calls[p].legs.iter().any(Leg::is_mesh_server));
+            sent_to_caller.retain(|&p| !self.calls[p].legs.iter().any(Leg::is_mesh_server));
             let unseen = sent_to_caller;
-            self.best_parent(calls, child, leg, rules.skew_bound_us, &unseen, served)
+            self.best_parent(child, leg, self.rules.skew_bound_us, &unseen, served)
         })
     }
 
     /// Weight of the keys that two calls share. Two trace ids are never brought together by a weaker key: calls that both name
     /// traces, and none in common, share nothing.
     fn shared_keys(&self, parent: usize, child: usize) -> Option<u32> {
-        let (parent, child) = (&self.keys[parent], &self.keys[child]);
+        let (parent, child) = (&self.index.keys[parent], &self.index.keys[child]);
         let shared: u32 = child.intersection(parent).map(|k| 1 << k.rank()).fold(0, |all, bit| all | bit);
         let names_trace = |keys: &BTreeSet<Key>| keys.iter().any(|k| matches!(k, Key::Trace(_)));
         let apart = shared & (1 << TRACE_RANK) == 0 && names_trace(parent) && names_trace(child);
@@ -262,35 +264,55 @@ impl Index {
     /// Of the calls in `near`, the one whose work the leg of `child` most likely is.
     fn best_parent(
         &self,
-        calls: &[Call],
         child: usize,
         leg: &Leg,
         slack_us: i64,
         near: &[usize],
         served: &mut Served,
     ) -> Option<usize> {
-        let call = &calls[child];
+        let call = &self.calls[child];
         let kind = format!("{:?} {:?} {}", call.method, call.path, call.callee.key());
         let best = near
             .iter()
             .copied()
             .filter(|&p| p != child)
-            .filter_map(|p| Some(((self.shared_keys(p, child)?, serving(&calls[p], leg, slack_us)?), p)))
+            .filter_map(|p| Some(((self.shared_keys(p, child)?, self.serving(p, leg, slack_us)?), p)))
             // A header is issued for one request: with it, a call that began after that had ended is not its work. Where the
             // format does not print it, nobody can say that there was none.
             .filter(|((_, serving), _)| *serving || carries_no_header(call))
             .map(|((keys, serving), p)| {
                 let before = served.get(&(p, kind.clone())).copied().unwrap_or(0);
-                let other_resource = !same_resource(calls[p].path.as_deref(), call.path.as_deref());
+                let other_resource = !same_resource(self.calls[p].path.as_deref(), call.path.as_deref());
                 // Of those that had ended, the last; of those that were being served, the one with fewest such children.
-                let recency = if serving { 0 } else { -calls[p].end().0 };
+                let recency = if serving { 0 } else { -self.calls[p].end().0 };
                 let rank =
-                    (std::cmp::Reverse(keys), !serving, other_resource, recency, before, calls[p].start);
-                ((rank, calls[p].id), p)
+                    (std::cmp::Reverse(keys), !serving, other_resource, recency, before, self.calls[p].start);
+                ((rank, self.calls[p].id), p)
             })
             .min()?;
         *served.entry((best.1, kind)).or_default() += 1;
         Some(best.1)
+    }
+
+    /// Whether a possible parent was still being served when the leg left; `None` when it began later.
+    fn serving(&self, parent: usize, leg: &Leg, slack_us: i64) -> Option<bool> {
+        let legs = &self.calls[parent].legs;
+        // What the callee's proxy says of when it served; the caller's view only where that is missing.
+        let served = legs.iter().any(|s| s.side == Side::Server);
+        let left = self.clocks.start(leg);
+        legs.iter()
+            .filter(|s| !served || s.side == Side::Server)
+            .filter(|s| self.clocks.start(s) <= left.plus_us(slack_us))
+            .map(|s| self.clocks.end(s).plus_us(slack_us) >= left)
+            .max()
+    }
+
+    /// Whether the leg began while any side saw the call under way, as far as the clocks can tell.
+    fn covers(&self, parent: usize, leg: &Leg) -> bool {
+        let (at, slack_us) = (self.clocks.start(leg), self.rules.skew_bound_us);
+        self.calls[parent].legs.iter().any(|l| {
+            self.clocks.start(l) <= at.plus_us(slack_us) && self.clocks.end(l).plus_us(slack_us) >= at
+        })
     }
 }
 
@@ -306,56 +328,11 @@ fn same_proxy(a: &Leg, b: &Leg) -> bool {
     a.observer == b.observer
 }
 
-/// Whether a possible parent was still being served when the leg left; `None` when it began later.
-fn serving(parent: &Call, leg: &Leg, slack_us: i64) -> Option<bool> {
-    // What the callee's proxy says of when it served; the caller's view only where that is missing.
-    let served = parent.legs.iter().any(|s| s.side == Side::Server);
-    parent
-        .legs
-        .iter()
-        .filter(|s| !served || s.side == Side::Server)
-        .filter(|s| s.start <= leg.start.plus_us(slack_us))
-        .map(|s| s.end().plus_us(slack_us) >= leg.start)
-        .max()
-}
-
 /// Whether a side's format would show a calltrail header, and no side shows one.
 fn carries_no_header(call: &Call) -> bool {
     let logged = call.legs.iter().any(|l| l.header_logged);
     logged && call.legs.iter().all(|l| l.header.is_none() && l.malformed_header.is_none())
 }
 
-const TRACE_RANK: u32 = 0;
 /// A key that more calls than this share at one proxy tells nothing about which of them caused which.
 const CROWD: usize = 2_000;
-
-/// What two calls of one request share. What one side's format hides, or what was lost on the way to us, the other side of
-/// the call may still tell: the keys of a call are those of all its legs.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
-    Trace(TraceId),
-    Header(TraceId, SpanId),
-    Request(String),
-}
-
-impl Key {
-    fn of(leg: &Leg) -> Vec<Key> {
-        let mut keys: Vec<Key> = leg.trace_ids().map(Key::Trace).collect();
-        keys.extend(leg.header.as_ref().map(|h| Key::Header(h.trace_id, h.span_id)));
-        keys.extend(leg.request_key().map(Key::Request));
-        keys
-    }
-
-    /// A request id tells the requests of one trace apart; so does, where it is passed on, the signed header.
-    fn rank(&self) -> u32 {
-        match self {
-            Key::Trace(_) => TRACE_RANK,
-            Key::Header(..) => 1,
-            Key::Request(_) => 2,
-        }
-    }
-}
-
-fn covers(parent: &Call, at: Timestamp, slack_us: i64) -> bool {
-    parent.start <= at.plus_us(slack_us) && parent.end().plus_us(slack_us) >= at
-}

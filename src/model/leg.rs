@@ -70,8 +70,8 @@ pub struct LineRef {
 }
 
 /// How long before its first and after its last logged request a connection is taken to have been there: uses of the same ends
-/// that lie further apart are two connections.
-pub const CONNECTION_SLACK_US: i64 = 300_000_000;
+/// that lie further apart are two connections. Twice five minutes of clocks that are off, and one for idle pools.
+pub const CONNECTION_SLACK_US: i64 = 660_000_000;
 
 /// The TCP connection between the caller's proxy and the callee's, as `ip:port` texts: the caller's end and the callee's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -6,6 +6,7 @@
 //! The one place that reads the system clock is [`time::SystemClock`]; everybody else is handed a [`time::Timestamp`].
 
 pub mod call;
+pub mod clock_offset;
 pub mod delivery;
 pub mod filter;
 pub mod finding;
@@ -16,6 +17,7 @@ pub mod time;
 pub mod trace_context;
 
 pub use call::{Attribution, Basis, Call, CallPrincipal, Decision, Effect, Judge, Outcome, Stage, State};
+pub use clock_offset::ClockOffset;
 pub use delivery::{Delivery, Reject, RejectReason};
 pub use filter::{CallFilter, Cursor, FindingFilter};
 pub use finding::{Finding, FindingKind, Severity};

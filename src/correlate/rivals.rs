@@ -1,0 +1,84 @@
+//! Who else could have been meant: a pair is `proven` or `keyed` only where nobody could.
+
+use super::compat::share_a_key;
+use super::runs::may_pair;
+use crate::model::{Leg, Side, SocketPair};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Of more legs than this that overlap in time, rivals are assumed and not counted one by one.
+const COUNTED_RIVALS: usize = 2_000;
+
+/// Who else stands on the same connection, or names the same request.
+pub struct Rivals<'a> {
+    legs: &'a [Leg],
+    slack_us: i64,
+    /// Legs that a key of their own has joined: no rivals to those that share none with them. What they were joined by does not
+    /// depend on who else used the connection, and neither may what they leave to others.
+    apart: BTreeSet<usize>,
+    by_socket: BTreeMap<&'a SocketPair, Vec<usize>>,
+    by_request: BTreeMap<String, Vec<usize>>,
+}
+
+impl<'a> Rivals<'a> {
+    pub fn new(legs: &'a [Leg], clients: &[usize], servers: &[usize], slack_us: i64) -> Self {
+        let mut rivals = Rivals {
+            legs,
+            slack_us,
+            apart: BTreeSet::new(),
+            by_socket: BTreeMap::new(),
+            by_request: BTreeMap::new(),
+        };
+        for &place in clients.iter().chain(servers) {
+            if let Some(socket) = &legs[place].socket {
+                rivals.by_socket.entry(socket).or_default().push(place);
+            }
+            if let Some(request) = legs[place].request_key() {
+                rivals.by_request.entry(request).or_default().push(place);
+            }
+        }
+        rivals
+    }
+
+    pub fn set_apart(&mut self, taken_by: &BTreeMap<usize, Vec<usize>>) {
+        for (&client, servers) in taken_by {
+            if servers.iter().all(|&s| share_a_key(&self.legs[client], &self.legs[s])) {
+                self.apart.insert(client);
+                self.apart.extend(servers);
+            }
+        }
+    }
+
+    pub fn none_on_socket(&self, client: usize, servers: &[usize]) -> bool {
+        let socket = self.legs[client].socket.as_ref();
+        socket.and_then(|s| self.by_socket.get(s)).is_some_and(|near| self.none_among(near, client, servers))
+    }
+
+    /// The request id is unique on both sides: one client leg and its attempts.
+    pub fn none_with_request(&self, client: usize, servers: &[usize]) -> bool {
+        let Some(request) = self.legs[client].request_key() else { return false };
+        servers.iter().all(|&s| self.legs[s].request_key().as_ref() == Some(&request))
+            && self.by_request.get(&request).is_some_and(|near| self.none_among(near, client, servers))
+    }
+
+    /// Those of `near` that overlap in time with any leg of the group and were not joined by keys that the group does not have.
+    fn at_the_time(&self, near: &[usize], client: usize, servers: &[usize]) -> Vec<usize> {
+        let group = || servers.iter().chain([&client]).map(|&i| &self.legs[i]);
+        let from = group().map(|l| l.start.0).min().unwrap_or(0).saturating_sub(self.slack_us);
+        let to = group().map(|l| l.end().0).max().unwrap_or(0).saturating_add(self.slack_us);
+        let then = |i: usize| self.legs[i].end().0 >= from && self.legs[i].start.0 <= to;
+        let concerns = |i: usize| !self.apart.contains(&i) || group().any(|l| share_a_key(l, &self.legs[i]));
+        near.iter().copied().filter(|&i| then(i) && concerns(i)).collect()
+    }
+
+    fn none_among(&self, near: &[usize], client: usize, servers: &[usize]) -> bool {
+        let near: Vec<usize> = self.at_the_time(near, client, servers);
+        if near.len() > COUNTED_RIVALS {
+            return false;
+        }
+        let fits = |c: usize, s: usize| may_pair(&self.legs[c], &self.legs[s], self.slack_us);
+        near.iter().all(|&other| match self.legs[other].side {
+            Side::Client => other == client || servers.iter().all(|&s| !fits(other, s)),
+            Side::Server => servers.contains(&other) || !fits(client, other),
+        })
+    }
+}

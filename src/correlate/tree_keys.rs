@@ -1,0 +1,32 @@
+//! What two calls of one request share, by which parent and child are brought together.
+
+use crate::model::{Leg, SpanId, TraceId};
+
+pub const TRACE_RANK: u32 = 0;
+
+/// What two calls of one request share. What one side's format hides, or what was lost on the way to us, the other side of
+/// the call may still tell: the keys of a call are those of all its legs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    Trace(TraceId),
+    Header(TraceId, SpanId),
+    Request(String),
+}
+
+impl Key {
+    pub fn of(leg: &Leg) -> Vec<Key> {
+        let mut keys: Vec<Key> = leg.trace_ids().map(Key::Trace).collect();
+        keys.extend(leg.header.as_ref().map(|h| Key::Header(h.trace_id, h.span_id)));
+        keys.extend(leg.request_key().map(Key::Request));
+        keys
+    }
+
+    /// A request id tells the requests of one trace apart; so does, where it is passed on, the signed header.
+    pub fn rank(&self) -> u32 {
+        match self {
+            Key::Trace(_) => TRACE_RANK,
+            Key::Header(..) => 1,
+            Key::Request(_) => 2,
+        }
+    }
+}
