@@ -3,5 +3,6 @@
 //!
 //! Everything is a function of a seed. Nothing here knows how calltrail joins: the crate does not depend on it.
 
+pub mod faults;
 pub mod lines;
 pub mod records;

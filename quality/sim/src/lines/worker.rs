@@ -30,15 +30,20 @@ pub struct WireEvent<'a> {
 }
 
 #[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Detail<'a> {
-    /// Empty where the runtime knows none.
-    #[serde(rename = "RayID")]
-    ray_id: &'a str,
-    request: Request<'a>,
-    /// Left out when the invocation failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    response: Option<Response>,
+#[serde(untagged)]
+enum Detail<'a> {
+    #[serde(rename_all = "PascalCase")]
+    Fetch {
+        /// Empty where the runtime knows none.
+        #[serde(rename = "RayID")]
+        ray_id: &'a str,
+        request: Request<'a>,
+        /// Left out when the invocation failed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        response: Option<Response>,
+    },
+    #[serde(rename_all = "PascalCase")]
+    Scheduled { cron: &'a str, scheduled_time_ms: i64 },
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -142,13 +147,9 @@ impl<'a> WireEvent<'a> {
             cpu_time_ms: 0,
             dispatch_namespace: "",
             entrypoint: "",
-            event: Detail {
-                ray_id: event.ray.as_deref().unwrap_or_default(),
-                request: Request { url: &event.url, method: &event.method },
-                response: event.status.map(|status| Response { status }),
-            },
+            event: Detail::of(event),
             event_timestamp_ms: epoch_ms(event.start_us),
-            event_type: "fetch",
+            event_type: if event.cron.is_some() { "scheduled" } else { "fetch" },
             exceptions: event.exceptions.iter().map(Exception::of).collect(),
             logs: logs(event),
             outcome: &event.outcome,
@@ -156,6 +157,23 @@ impl<'a> WireEvent<'a> {
             script_tags: [],
             script_version: Version { id: "1e7519b3-08e2-441d-ae10-7c8c6d3b7e17", message: "", tag: "" },
             wall_time_ms: epoch_ms(event.end_us) - epoch_ms(event.start_us),
+        }
+    }
+}
+
+impl<'a> Detail<'a> {
+    fn of(event: &'a WorkerEvent) -> Self {
+        match &event.cron {
+            // Cron knows whole minutes.
+            Some(cron) => Detail::Scheduled {
+                cron,
+                scheduled_time_ms: epoch_ms(event.start_us).div_euclid(60_000) * 60_000,
+            },
+            None => Detail::Fetch {
+                ray_id: event.ray.as_deref().unwrap_or_default(),
+                request: Request { url: &event.url, method: &event.method },
+                response: event.status.map(|status| Response { status }),
+            },
         }
     }
 }
