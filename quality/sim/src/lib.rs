@@ -6,3 +6,5 @@
 pub mod faults;
 pub mod lines;
 pub mod records;
+pub mod truth;
+pub mod write;
