@@ -7,4 +7,5 @@ pub mod faults;
 pub mod lines;
 pub mod records;
 pub mod truth;
+pub mod world;
 pub mod write;
