@@ -121,6 +121,18 @@ fn a_silent_proxy_sends_nothing_and_the_outage_is_on_record() {
 }
 
 #[test]
+fn what_is_late_or_sent_again_waits_for_the_end_of_the_silence() {
+    let first = received(Faults::default()).lines[0].received_at_us;
+    let outage =
+        Outage { who: Who::Source(Source::Mesh), from_us: first + 60_000_000, to_us: first + 7_200_000_000 };
+    let faults = Faults { late_lines_percent: 50.0, duplicate_deliveries_percent: 50.0, ..Faults::default() };
+    let silent = received(Faults { outages: vec![outage.clone()], ..faults });
+    let mesh: Vec<i64> = lines_of("mesh", &silent).iter().map(|line| line.received_at_us).collect();
+    assert!(mesh.iter().all(|at| !(outage.from_us..outage.to_us).contains(at)));
+    assert!(mesh.iter().any(|at| *at >= outage.to_us) && mesh.iter().any(|at| *at < outage.from_us));
+}
+
+#[test]
 fn random_outages_silence_as_many_as_asked_for() {
     let random = RandomOutages { proxies: 2, sources: 1, seconds: 3_600 };
     let silent = received(Faults { random_outages: random, ..Faults::default() });
@@ -315,6 +327,21 @@ fn an_event_whose_head_was_cut_off_is_an_envelope() {
     assert!(events.iter().all(|line| line.tells.len() == 1 && line.tells[0].role == Role::WorkerEnvelope));
     let without_head = events.iter().filter(|line| line.changed.contains(&Change::HeadRecordLost)).count();
     assert_eq!(without_head, 333, "three had none from the start");
+}
+
+#[test]
+fn a_long_exception_leaves_no_room_for_the_log() {
+    let mut records = lab::all_records();
+    let at = records.iter().position(|record| matches!(record, Record::Worker(_))).unwrap();
+    let Record::Worker(event) = &mut records[at] else { unreachable!() };
+    event.exceptions = vec![("RangeError".to_owned(), "é".repeat(20_000), event.start_us)];
+    let faults = Faults { truncate_worker_logs_chars: Some(16_384), ..Faults::default() };
+    let line = apply(records, &faults, SEED).lines.into_iter().find(|line| line.record == at).unwrap();
+    let event = lab::object(&line.text);
+    let expected = "é".repeat(16_384 - "RangeError".len()) + "<<<Logpush: exception messages truncated>>>";
+    assert_eq!(event["Exceptions"][0]["Message"], expected);
+    assert_eq!(event["Logs"].as_array().unwrap().len(), 1);
+    assert_eq!(event["Logs"][0]["Message"][0], "<<<Logpush: messages truncated>>>");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use super::draw::{Draws, Stream};
 use super::options::{Faults, Source};
+use super::outage::Outages;
 use super::{Change, ReceivedLine, Tell};
 use rand::seq::SliceRandom;
 use std::collections::BTreeMap;
@@ -131,10 +132,14 @@ impl<'a> Outbox<'a> {
     }
 
     /// All deliveries in the order of their arrival.
-    pub fn send(mut self, senders: &[Sender]) -> Vec<ReceivedLine> {
+    pub fn send(mut self, senders: &[Sender], outages: &Outages) -> Vec<ReceivedLine> {
         let mut parcels = Vec::new();
         for ((sender, at_us), lines) in std::mem::take(&mut self.waiting) {
             self.send_one(sender, senders[sender].name(), at_us, lines, &mut parcels);
+        }
+        for parcel in &mut parcels {
+            let by = &senders[parcel.sender];
+            parcel.received_at_us = outages.over_at(by.source, by.proxy.as_deref(), parcel.received_at_us);
         }
         parcels.sort_by_key(|parcel: &Parcel| (parcel.received_at_us, parcel.sender));
         let received = |(delivery, parcel): (usize, Parcel)| {

@@ -99,7 +99,7 @@ pub fn apply(records: Vec<Record>, faults: &Faults, seed: u64) -> Received {
     let Damage { senders, lost, proxies, outages, .. } = damage;
     let mut clocks: Vec<ProxyClock> = proxies.into_values().map(|proxy| proxy.clock).collect();
     clocks.sort_by(|a, b| a.proxy.cmp(&b.proxy));
-    Received { lines: outbox.send(&senders), lost, clocks, outages: outages.into_list() }
+    Received { lines: outbox.send(&senders, &outages), lost, clocks, outages: outages.into_list() }
 }
 
 struct ProxyState {

@@ -30,12 +30,24 @@ impl Outages {
     }
 
     pub fn silence(&self, source: Source, proxy: Option<&str>, sends_at_us: i64) -> bool {
-        self.0.iter().any(|outage| {
-            let is_it = match &outage.who {
-                Who::Proxy(node_id) => proxy == Some(node_id),
-                Who::Source(silent) => *silent == source,
-            };
-            is_it && (outage.from_us..outage.to_us).contains(&sends_at_us)
+        self.of(source, proxy).any(|outage| (outage.from_us..outage.to_us).contains(&sends_at_us))
+    }
+
+    /// The same time, or the end of the outage in which it lies: what is sent again or is under way arrives only then.
+    pub fn over_at(&self, source: Source, proxy: Option<&str>, mut at_us: i64) -> i64 {
+        for outage in self.of(source, proxy) {
+            if (outage.from_us..outage.to_us).contains(&at_us) {
+                at_us = outage.to_us;
+            }
+        }
+        at_us
+    }
+
+    /// In the order in which they begin.
+    fn of(&self, source: Source, proxy: Option<&str>) -> impl Iterator<Item = &Outage> {
+        self.0.iter().filter(move |outage| match &outage.who {
+            Who::Proxy(node_id) => proxy == Some(node_id),
+            Who::Source(silent) => *silent == source,
         })
     }
 

@@ -8,12 +8,17 @@ use chrono::DateTime;
 use serde_json::{Map, Value};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 pub type Object = Map<String, Value>;
 
 /// All that the lab's programs logged in one run, each record telling of a call of its own.
 pub fn all_records() -> Vec<Record> {
+    static RECORDS: LazyLock<Vec<Record>> = LazyLock::new(read_records);
+    RECORDS.clone()
+}
+
+fn read_records() -> Vec<Record> {
     let objects = |directory: &str| lines_of(&root().join(directory)).into_iter().map(|line| object(&line));
     let envoys = objects("demo/mesh").map(|line| {
         let role = match (text(&line, "node_id").as_deref(), text(&line, "direction").as_deref()) {
