@@ -161,6 +161,7 @@ fn routes(config: &Config, store: &Store, gate: Arc<Gate>, writer: Writer) -> Ro
     let uploads = Uploads {
         writer,
         limits: Arc::new(config.limits.clone()),
+        formats: config.rules.formats.clone().into(),
         gate: gate.clone(),
         metrics: metrics.clone(),
         clock: Arc::new(SystemClock),

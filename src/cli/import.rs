@@ -14,7 +14,7 @@ use crate::evidence::delivery_id;
 use crate::ingest::http::{Account, Receipt};
 use crate::ingest::writer::{WriteError, Writer};
 use crate::model::delivery::is_source_name;
-use crate::model::{Clock, Delivery, SystemClock};
+use crate::model::{Clock, CustomFormat, Delivery, SystemClock};
 use crate::store::{Commit, Store};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -70,7 +70,7 @@ const IN_FLIGHT: usize = 8;
 
 /// Where pieces go.
 enum Target {
-    Data(Writer),
+    Data(Writer, Vec<CustomFormat>),
     Server(Remote),
 }
 
@@ -87,7 +87,7 @@ pub async fn run(args: ImportArgs, place: &Place) -> Result<()> {
     let _lock = place.lock()?;
     let store = Store::open(&place.location()).await.context("cannot open the data")?;
     let (writer, _committed, task) = Writer::start(store.clone(), 64 * 1024 * 1024);
-    let target = Target::Data(writer);
+    let target = Target::Data(writer, rules.formats.clone());
     let sent = send_all(&args, found.inputs, &target).await;
     drop(target);
     task.await.context("the writer stopped")?;
@@ -194,7 +194,7 @@ fn is_anonymous(body: &[u8]) -> bool {
 impl Target {
     async fn send(&self, source: &str, piece: Piece) -> Result<Receipt> {
         match self {
-            Target::Data(writer) => commit(writer, source, piece).await,
+            Target::Data(writer, formats) => commit(writer, formats, source, piece).await,
             Target::Server(remote) => {
                 let parameters: Vec<_> = piece.proxy.map(|p| ("proxy", p)).into_iter().collect();
                 let body = tokio::task::spawn_blocking(move || gzip(&piece.body)).await??;
@@ -212,7 +212,7 @@ pub(super) fn gzip(body: &[u8]) -> std::io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-async fn commit(writer: &Writer, source: &str, piece: Piece) -> Result<Receipt> {
+async fn commit(writer: &Writer, formats: &[CustomFormat], source: &str, piece: Piece) -> Result<Receipt> {
     let delivery = Delivery {
         id: delivery_id(source, piece.proxy.as_deref(), &piece.body),
         source: source.to_owned(),
@@ -224,7 +224,7 @@ async fn commit(writer: &Writer, source: &str, piece: Piece) -> Result<Receipt> 
         proxy: piece.proxy,
         received_at: SystemClock.now(),
     };
-    let mut receipt = tokio::task::block_in_place(|| account(&delivery));
+    let mut receipt = tokio::task::block_in_place(|| account(&delivery, formats));
     if delivery.lines.is_empty() {
         return Ok(receipt);
     }
@@ -243,8 +243,8 @@ async fn commit(writer: &Writer, source: &str, piece: Piece) -> Result<Receipt> 
 }
 
 /// What the delivery holds, in the words of the answer to an upload.
-fn account(delivery: &Delivery) -> Receipt {
-    let account = Account::of(delivery);
+fn account(delivery: &Delivery, formats: &[CustomFormat]) -> Receipt {
+    let account = Account::of(delivery, formats);
     Receipt {
         delivery: None,
         duplicate: false,

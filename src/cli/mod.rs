@@ -19,6 +19,7 @@ mod phrase;
 mod progress;
 pub mod rebuild;
 mod remote;
+pub mod rules;
 pub mod serve;
 mod table;
 pub mod token;
@@ -86,6 +87,9 @@ pub enum Command {
     Export(export::ExportCommand),
     /// Throws away what was derived and derives it again from the evidence
     Rebuild(rebuild::RebuildArgs),
+    /// Checks the rules file and shows what it puts in force
+    #[command(subcommand)]
+    Rules(rules::RulesCommand),
     /// Creates, lists and revokes the tokens that senders and readers present
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -104,6 +108,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Rejects(args) => calls::rejects(args, &cli.place).await,
         Command::Export(command) => export::run(command, &cli.place).await,
         Command::Rebuild(args) => rebuild::run(args, &cli.place).await,
+        Command::Rules(command) => rules::run(command, &cli.place).await,
         Command::Token(command) => token::run(command, &cli.place).await,
     }
 }

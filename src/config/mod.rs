@@ -1,9 +1,13 @@
 //! Configuration: flags and environment ([`options`]) and the rules file (`rules_file`), checked once at start. After
 //! [`Config::check`] nothing can be malformed, and nobody reads the environment again.
 
+mod advice;
+mod header_key;
 pub mod options;
 mod rules_file;
+mod schema;
 
+pub use advice::advice;
 pub use options::{LogFormat, ServeOptions};
 pub use rules_file::{RulesError, load_rules, parse_rules};
 

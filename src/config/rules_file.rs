@@ -1,18 +1,16 @@
-//! The rules file: TOML to [`Rules`].
-//!
-//! Every key that is not known is refused with its line and the nearest known one, since a rule that silently does not hold is
-//! worse than none. Secrets are never quoted in an error.
+//! The rules file: TOML to [`Rules`]. What does not fit is refused with its line and what to write instead.
 
+use super::header_key::{Key, header_key};
+use super::schema::{Place, check_keys};
 use crate::correlate::Rules;
-use crate::correlate::rules::{HeaderKey, KeyMaterial};
-use crate::suggest::nearest;
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use crate::correlate::rules::Outage;
+use crate::model::delivery::is_source_name;
+use crate::model::{CustomFormat, DurationUnit, Timestamp};
 use serde::Deserialize;
-use std::ops::Range;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
 /// A rules file that cannot be used, with the place.
 #[derive(Debug, thiserror::Error)]
@@ -23,73 +21,6 @@ pub enum RulesError {
     Content { file: String, line: usize, what: String },
 }
 
-/// What a key may hold. Checked before anything else reads the file, since other readers quote what they did not expect, and
-/// that may be a secret.
-#[derive(Clone, Copy)]
-enum Kind {
-    Text,
-    Texts,
-    Number,
-    OneOf(&'static [&'static str]),
-    Table,
-    Tables,
-}
-
-impl Kind {
-    fn holds(self, value: &DeValue<'_>) -> bool {
-        let all = |is: fn(&DeValue<'_>) -> bool| {
-            value.as_array().is_some_and(|items| items.iter().all(|item| is(item.get_ref())))
-        };
-        match self {
-            Kind::Text => value.is_str(),
-            Kind::Texts => all(|item| item.is_str()),
-            Kind::Number => value.is_integer() || value.is_float(),
-            Kind::OneOf(words) => value.as_str().is_some_and(|word| words.contains(&word)),
-            Kind::Table => value.is_table(),
-            Kind::Tables => all(|item| item.is_table()),
-        }
-    }
-
-    fn described(self) -> String {
-        match self {
-            Kind::Text => "text in quotes".to_owned(),
-            Kind::Texts => "a list of texts, as [\"one\", \"two\"]".to_owned(),
-            Kind::Number => "a number, as 120".to_owned(),
-            Kind::OneOf(words) => format!("one of \"{}\"", words.join("\", \"")),
-            Kind::Table => "a table, in square brackets".to_owned(),
-            Kind::Tables => "a list of tables, each in double square brackets".to_owned(),
-        }
-    }
-}
-
-/// Each table of the file with the keys that it may hold.
-const KNOWN: &[(&str, &[(&str, Kind)])] = &[
-    (
-        "",
-        &[
-            ("header", Kind::Table),
-            ("join", Kind::Table),
-            ("edge", Kind::Table),
-            ("certificate", Kind::Table),
-        ],
-    ),
-    ("header", &[("audience", Kind::Text), ("key", Kind::Tables)]),
-    (
-        "header.key",
-        &[
-            ("id", Kind::Text),
-            ("algorithm", Kind::OneOf(&["hmac-sha256", "ed25519"])),
-            ("secret", Kind::Text),
-            ("secret_env", Kind::Text),
-            ("secret_file", Kind::Text),
-            ("public_key", Kind::Text),
-        ],
-    ),
-    ("join", &[("grace_seconds", Kind::Number), ("skew_bound_seconds", Kind::Number)]),
-    ("edge", &[("services", Kind::Texts), ("allowed_mesh_callers", Kind::Texts)]),
-    ("certificate", &[("max_lifetime_hours", Kind::Number)]),
-];
-
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct File {
@@ -97,6 +28,8 @@ struct File {
     join: Join,
     edge: Edge,
     certificate: CertificateRules,
+    formats: Vec<Spanned<Format>>,
+    blind: Vec<Spanned<Blind>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -106,28 +39,11 @@ struct Header {
     key: Vec<Spanned<Key>>,
 }
 
-#[derive(Deserialize)]
-struct Key {
-    id: Option<String>,
-    algorithm: Algorithm,
-    secret: Option<String>,
-    secret_env: Option<String>,
-    secret_file: Option<PathBuf>,
-    public_key: Option<String>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-enum Algorithm {
-    #[serde(rename = "hmac-sha256")]
-    HmacSha256,
-    #[serde(rename = "ed25519")]
-    Ed25519,
-}
-
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Join {
     grace_seconds: Option<Spanned<f64>>,
+    grace_seconds_of: BTreeMap<Spanned<String>, Spanned<f64>>,
     skew_bound_seconds: Option<Spanned<f64>>,
 }
 
@@ -142,20 +58,26 @@ struct Edge {
 #[serde(default)]
 struct CertificateRules {
     max_lifetime_hours: Option<Spanned<f64>>,
+    max_age_hours: Option<Spanned<f64>>,
 }
 
-/// Where in the file something is, for errors.
-struct Place<'a> {
-    file: &'a str,
-    text: &'a str,
+#[derive(Deserialize)]
+struct Format {
+    name: Option<String>,
+    source: Option<String>,
+    has: Option<String>,
+    equals: Option<String>,
+    duration_unit: Option<String>,
+    time_format: Option<String>,
+    #[serde(default)]
+    fields: BTreeMap<String, String>,
 }
 
-impl Place<'_> {
-    fn error(&self, span: Option<Range<usize>>, what: impl Into<String>) -> RulesError {
-        let before = span.map_or(0, |s| s.start.min(self.text.len()));
-        let line = self.text.as_bytes()[..before].iter().filter(|b| **b == b'\n').count() + 1;
-        RulesError::Content { file: self.file.to_owned(), line, what: what.into() }
-    }
+#[derive(Deserialize)]
+struct Blind {
+    source: Option<String>,
+    from: Option<toml::Value>,
+    to: Option<toml::Value>,
 }
 
 /// Reads and checks a rules file. `secret_file` paths that are relative are relative to the file's own directory.
@@ -182,44 +104,100 @@ pub fn parse_rules(text: &str, file: &str, directory: &Path) -> Result<Rules, Ru
     let us = |value: &Option<Spanned<f64>>, unit_us: f64| {
         value.as_ref().map(|v| whole_us(&place, v, unit_us)).transpose()
     };
+    let mut grace_us_of = BTreeMap::new();
+    for (source, seconds) in &parsed.join.grace_seconds_of {
+        source_name(&place, source.span(), source.get_ref())?;
+        grace_us_of.insert(source.get_ref().clone(), whole_us(&place, seconds, 1e6)?);
+    }
     Ok(Rules {
         header_keys,
         header_audience: parsed.header.audience,
         edge_fronted: parsed.edge.services,
         allowed_mesh_callers: parsed.edge.allowed_mesh_callers,
         grace_us: us(&parsed.join.grace_seconds, 1e6)?.unwrap_or(defaults.grace_us),
+        grace_us_of,
         skew_bound_us: us(&parsed.join.skew_bound_seconds, 1e6)?.unwrap_or(defaults.skew_bound_us),
         certificate_max_lifetime_us: us(&parsed.certificate.max_lifetime_hours, 3.6e9)?
             .or(defaults.certificate_max_lifetime_us),
+        certificate_max_age_us: us(&parsed.certificate.max_age_hours, 3.6e9)?
+            .or(defaults.certificate_max_age_us),
+        formats: each(&place, "formats", parsed.formats, custom_format)?,
+        outages: each(&place, "blind", parsed.blind, outage)?,
     })
 }
 
-fn check_keys(place: &Place<'_>, path: &str, table: &DeTable<'_>) -> Result<(), RulesError> {
-    let Some((_, known)) = KNOWN.iter().find(|(p, _)| *p == path) else { return Ok(()) };
-    for (key, value) in table {
-        let name: &str = key.get_ref();
-        let table = if path.is_empty() { "the file".to_owned() } else { format!("[{path}]") };
-        let Some((_, kind)) = known.iter().find(|(key, _)| *key == name) else {
-            let nearest = nearest(name, known.iter().map(|(key, _)| *key)).unwrap_or_default();
-            let what = format!("{table} has no key {name:?}; the nearest known one is {nearest:?}");
-            return Err(place.error(Some(key.span()), what));
-        };
-        if !kind.holds(value.get_ref()) {
-            let what = format!("{name} of {table} must be {}", kind.described());
-            return Err(place.error(Some(value.span()), what));
-        }
-        let below = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-        match value.get_ref() {
-            DeValue::Table(table) => check_keys(place, &below, table)?,
-            DeValue::Array(items) => {
-                for table in items.iter().filter_map(|item| item.get_ref().as_table()) {
-                    check_keys(place, &below, table)?;
-                }
-            }
-            _ => {}
-        }
+/// Each table of a list, read; the error of one names its line.
+fn each<T, R>(
+    place: &Place<'_>,
+    table: &str,
+    all: Vec<Spanned<T>>,
+    read: fn(T) -> Result<R, String>,
+) -> Result<Vec<R>, RulesError> {
+    let one = |spanned: Spanned<T>| {
+        let span = spanned.span();
+        read(spanned.into_inner()).map_err(|what| place.error(Some(span), format!("[[{table}]]: {what}")))
+    };
+    all.into_iter().map(one).collect()
+}
+
+fn custom_format(format: Format) -> Result<CustomFormat, String> {
+    let name = format.name.filter(|n| !n.trim().is_empty()).ok_or("give it a name, for rejects and lists")?;
+    if format.source.is_none() && format.has.is_none() {
+        return Err(format!(
+            "say how a line of {name:?} is known: source = \"NAME\", or has = \"a.field\" (with equals = \"text\", if it must \
+             hold that)"
+        ));
     }
-    Ok(())
+    if format.equals.is_some() && format.has.is_none() {
+        return Err("equals needs has: the field that must hold that text".to_owned());
+    }
+    if !format.fields.contains_key("start_time") {
+        return Err(format!(
+            "{name:?} must say in [formats.fields] where start_time stands: a line without a time is no call"
+        ));
+    }
+    if let Some(written) = &format.time_format
+        && chrono::format::StrftimeItems::new(written).any(|item| matches!(item, chrono::format::Item::Error))
+    {
+        return Err("time_format must be written as strftime has it, as \"%d/%b/%Y:%H:%M:%S %z\"".to_owned());
+    }
+    let duration_unit = match format.duration_unit.as_deref() {
+        Some("us") => DurationUnit::Microseconds,
+        Some("s") => DurationUnit::Seconds,
+        _ => DurationUnit::Milliseconds,
+    };
+    Ok(CustomFormat {
+        name,
+        source: format.source,
+        has: format.has,
+        equals: format.equals,
+        duration_unit,
+        time_format: format.time_format,
+        fields: format.fields,
+    })
+}
+
+fn outage(blind: Blind) -> Result<Outage, String> {
+    let time = |value: toml::Value| match value {
+        toml::Value::String(text) => text.parse::<Timestamp>().map_err(|e| e.to_string()),
+        other => other.to_string().parse::<Timestamp>().map_err(|e| e.to_string()),
+    };
+    let source =
+        blind.source.filter(|s| is_source_name(s)).ok_or("source must be the name of a source, as mesh")?;
+    let from = time(blind.from.ok_or("from must say since when, as \"2026-11-24T02:56:50Z\"")?)?;
+    let to = blind.to.map(time).transpose()?;
+    if to.is_some_and(|to| to <= from) {
+        return Err("to must be later than from; without to it lasts until now".to_owned());
+    }
+    Ok(Outage { source, from, to })
+}
+
+fn source_name(place: &Place<'_>, span: std::ops::Range<usize>, name: &str) -> Result<(), RulesError> {
+    if is_source_name(name) {
+        return Ok(());
+    }
+    let what = format!("{name:?} is no name of a source: 1 to 64 letters, digits, '-', '_' and '.'");
+    Err(place.error(Some(span), what))
 }
 
 fn whole_us(place: &Place<'_>, value: &Spanned<f64>, unit_us: f64) -> Result<i64, RulesError> {
@@ -229,58 +207,6 @@ fn whole_us(place: &Place<'_>, value: &Spanned<f64>, unit_us: f64) -> Result<i64
         return Err(place.error(Some(value.span()), "a duration must be a number of 0 or more, as 120"));
     }
     Ok(us.round() as i64)
-}
-
-fn header_key(key: &Key, directory: &Path) -> Result<HeaderKey, String> {
-    let secret = match key.algorithm {
-        Algorithm::HmacSha256 => KeyMaterial::HmacSha256(hmac_secret(key, directory)?),
-        Algorithm::Ed25519 => KeyMaterial::Ed25519(public_key(key)?),
-    };
-    Ok(HeaderKey { key_id: key.id.clone(), secret })
-}
-
-/// The secret is the text that the Worker has as its secret, byte for byte; of a file, without the newline at its end.
-fn hmac_secret(key: &Key, directory: &Path) -> Result<Vec<u8>, String> {
-    if key.public_key.is_some() {
-        return Err("hmac-sha256 takes secret, secret_env or secret_file, not public_key".to_owned());
-    }
-    let secret = match (&key.secret, &key.secret_env, &key.secret_file) {
-        (Some(secret), None, None) => secret.clone(),
-        (None, Some(name), None) => std::env::var(name).map_err(|_| not_set(name))?,
-        (None, None, Some(file)) => std::fs::read_to_string(directory.join(file))
-            .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-            .map_err(|error| format!("cannot read {}: {error}", file.display()))?,
-        _ => return Err("give exactly one of secret, secret_env and secret_file".to_owned()),
-    };
-    if secret.is_empty() {
-        return Err("the secret is empty".to_owned());
-    }
-    Ok(secret.into_bytes())
-}
-
-/// Somebody may have written the secret itself there: what looks like no name of a variable is not repeated.
-fn not_set(name: &str) -> String {
-    let is_name = |c: u8| c.is_ascii_uppercase() || c.is_ascii_digit() || c == b'_';
-    if name.bytes().all(is_name) {
-        return format!("the environment variable {name} is not set");
-    }
-    "secret_env must be the name of an environment variable that is set, as TRAIL_KEY".to_owned()
-}
-
-fn public_key(key: &Key) -> Result<[u8; 32], String> {
-    let text =
-        key.public_key.as_deref().ok_or("ed25519 takes public_key, as 64 hexadecimal digits or base64")?;
-    if key.secret.is_some() || key.secret_env.is_some() || key.secret_file.is_some() {
-        return Err("ed25519 takes public_key only: the private key stays with the Worker".to_owned());
-    }
-    let text = text.trim();
-    let bytes = hex::decode(text)
-        .ok()
-        .or_else(|| STANDARD.decode(text).ok())
-        .or_else(|| URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok());
-    bytes
-        .and_then(|b| b.try_into().ok())
-        .ok_or_else(|| "public_key must be 32 bytes, as 64 hexadecimal digits or base64".to_owned())
 }
 
 #[cfg(test)]
@@ -306,12 +232,25 @@ mod tests {
             public_key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
             [join]
             grace_seconds = 90
+            grace_seconds_of = { logpush-workers = 600, mesh = 30 }
             skew_bound_seconds = 0.5
             [edge]
             services = ["gw"]
             allowed_mesh_callers = ["cron"]
             [certificate]
             max_lifetime_hours = 72
+            max_age_hours = 48
+            [[formats]]
+            name = "acme"
+            source = "mesh-acme"
+            duration_unit = "us"
+            [formats.fields]
+            start_time = "ts"
+            duration = "time.total"
+            [[blind]]
+            source = "mesh"
+            from = 2026-11-24T02:00:00Z
+            to = "2026-11-24T03:00:00+00:00"
             "#,
         )
         .unwrap();
@@ -320,6 +259,17 @@ mod tests {
         assert_eq!((rules.grace_us, rules.skew_bound_us), (90_000_000, 500_000));
         assert_eq!(rules.edge_fronted, ["gw"]);
         assert_eq!(rules.certificate_max_lifetime_us, Some(72 * 3_600_000_000));
+        assert_eq!(rules.certificate_max_age_us, Some(48 * 3_600_000_000));
+        let grace = ["logpush-workers", "mesh", "other"].map(|source| rules.grace_us_of(source));
+        assert_eq!((grace, rules.longest_grace_us()), ([600_000_000, 30_000_000, 90_000_000], 600_000_000));
+        let format = &rules.formats[0];
+        assert_eq!(
+            (format.source.as_deref(), format.duration_unit),
+            (Some("mesh-acme"), DurationUnit::Microseconds)
+        );
+        assert_eq!(format.fields["duration"], "time.total");
+        let outage = &rules.outages[0];
+        assert_eq!(outage.to.unwrap().0 - outage.from.0, 3_600_000_000);
         assert!(!format!("{rules:?}").contains("shared with"), "Debug must not print the secret");
     }
 
@@ -347,6 +297,33 @@ mod tests {
             ("[edge]\nservices = \"gw\"\n", "rules.toml:2:", "a list of texts"),
             ("[header]\nkey = 1\n", "rules.toml:2:", "double square brackets"),
             ("[join\n", "rules.toml:1:", ""),
+            ("[join]\ngrace_seconds_of = 3\n", "rules.toml:2:", "as logpush = 600"),
+            ("[join.grace_seconds_of]\n\"a b\" = 3\n", "rules.toml:2:", "no name of a source"),
+            ("[join.grace_seconds_of]\nmesh = \"long\"\n", "rules.toml:1:", "as logpush = 600"),
+            ("[[formats]]\nhas = \"x\"\n", "rules.toml:1:", "give it a name"),
+            ("[[formats]]\nname = \"x\"\n", "rules.toml:1:", "how a line of \"x\" is known"),
+            ("[[formats]]\nname = \"x\"\nhas = \"x\"\n", "rules.toml:1:", "start_time"),
+            (
+                "[[formats]]\nname = \"x\"\nsource = \"x\"\nequals = \"x\"\n",
+                "rules.toml:1:",
+                "equals needs has",
+            ),
+            ("[[formats]]\n[formats.fields]\nrequestid = \"x\"\n", "rules.toml:3:", "\"request_id\""),
+            ("[[formats]]\n[formats.fields]\npath = 1\n", "rules.toml:3:", "in quotes"),
+            ("[[formats]]\nduration_unit = \"min\"\n", "rules.toml:2:", "\"us\", \"ms\", \"s\""),
+            (
+                "[[formats]]\nname = \"x\"\nhas = \"x\"\ntime_format = \"%Q!\"\nfields = { start_time = \"t\" }\n",
+                "rules.toml:1:",
+                "strftime",
+            ),
+            ("[[blind]]\nfrom = \"2026-11-24\"\n", "rules.toml:1:", "name of a source"),
+            ("[[blind]]\nsource = \"mesh\"\n", "rules.toml:1:", "since when"),
+            ("[[blind]]\nsource = \"mesh\"\nfrom = \"yesterday\"\n", "rules.toml:1:", "RFC 3339"),
+            (
+                "[[blind]]\nsource = \"mesh\"\nfrom = \"2026-11-24\"\nto = \"2026-11-23\"\n",
+                "rules.toml:1:",
+                "later than from",
+            ),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.starts_with(place) && error.contains(hint), "{text}: {error}");

@@ -3,7 +3,7 @@
 use super::group::Group;
 use super::header;
 use super::outcome::outcome;
-use super::rules::Rules;
+use super::rules::{Come, Rules};
 use crate::model::{Assurance, Call, Identity, IdentityKind, Leg, ObserverKind, Timestamp, TraceId};
 
 pub fn call(group: &Group, legs: &[Leg], rules: &Rules) -> Call {
@@ -98,20 +98,22 @@ fn callee(group: &Group, legs: &[Leg]) -> Identity {
 
 /// When no more legs are expected, and whether one came after that.
 ///
-/// Live: the grace period runs from the last end that a leg tells. Lines that are imported long after the fact settle at
-/// once; what comes more than the grace period after the first of them amends the call.
+/// Live: the grace period (see `Rules::grace_us_after`) runs from the last end that a leg tells. Lines that are imported long
+/// after the fact settle at once; what comes more than the grace period after the first of them amends the call.
 fn settling(legs: &[Leg], rules: &Rules) -> (Timestamp, bool) {
-    let first_received = legs.iter().map(|l| l.line.received_at).min().unwrap_or_default();
-    let last_end = legs.iter().map(Leg::end).max().unwrap_or_default();
-    let settles_at = last_end.plus_us(rules.grace_us).max(first_received);
     let mut in_order: Vec<&Leg> = legs.iter().collect();
     in_order.sort_by_key(|l| l.line.received_at);
-    let mut expected_until = Timestamp(i64::MIN);
+    let first_received = in_order.first().map(|l| l.line.received_at).unwrap_or_default();
+    let last_end = legs.iter().map(Leg::end).max().unwrap_or_default();
+    let mut come = Come::default();
+    let mut expected_until: Option<Timestamp> = None;
     let mut amended = false;
     for leg in in_order {
-        amended |= expected_until.0 != i64::MIN && leg.line.received_at > expected_until;
-        let from_first = first_received.plus_us(rules.grace_us);
-        expected_until = expected_until.max(leg.end().plus_us(rules.grace_us)).max(from_first);
+        amended |= expected_until.is_some_and(|until| leg.line.received_at > until);
+        come.add(leg, rules);
+        let grace_us = rules.grace_us_after(&come);
+        let until = leg.end().plus_us(grace_us).max(first_received.plus_us(grace_us));
+        expected_until = expected_until.max(Some(until));
     }
-    (settles_at, amended)
+    (last_end.plus_us(rules.grace_us_after(&come)).max(first_received), amended)
 }

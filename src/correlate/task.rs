@@ -8,8 +8,8 @@ use super::coverage::{self, Coverage};
 use super::facts::{CONNECTION_SLACK_US, Facts, connection_of};
 use super::inferred::infer_parents;
 use super::{Rules, assemble, keys};
-use crate::decode::{DecodedDelivery, decode_delivery};
-use crate::model::{Call, CallId, Leg, Timestamp};
+use crate::decode::{DecodedDelivery, decode_delivery_in};
+use crate::model::{Call, CallId, CustomFormat, Leg, Timestamp};
 use crate::store::{
     Change, Connection, CoverageDelta, IndexedCall, Position, Store, StoreError, StoredDelivery, StoredReject,
 };
@@ -91,7 +91,8 @@ async fn advance(store: &Store, rules: &Rules, position: &mut Option<Position>) 
 pub async fn step(store: &Store, rules: &Rules, at: Position) -> Result<Option<Position>, StoreError> {
     let deliveries = store.deliveries_after(at.number, LINES_PER_STEP).await?;
     let Some(last) = deliveries.last().map(|d| d.number) else { return Ok(None) };
-    let decoded = tokio::task::spawn_blocking(move || decode_all(deliveries)).await;
+    let formats = rules.formats.clone();
+    let decoded = tokio::task::spawn_blocking(move || decode_all(deliveries, &formats)).await;
     let Decoded { legs, rejects } =
         decoded.map_err(|e| StoreError::Other(format!("decoding ended early: {e}")))?;
 
@@ -127,10 +128,10 @@ struct Decoded {
     rejects: Vec<StoredReject>,
 }
 
-fn decode_all(deliveries: Vec<StoredDelivery>) -> Decoded {
+fn decode_all(deliveries: Vec<StoredDelivery>, formats: &[CustomFormat]) -> Decoded {
     let mut all = Decoded { legs: Vec::new(), rejects: Vec::new() };
     for StoredDelivery { number, delivery } in deliveries {
-        let DecodedDelivery { legs, rejects } = decode_delivery(&delivery, number);
+        let DecodedDelivery { legs, rejects } = decode_delivery_in(&delivery, number, formats);
         all.legs.extend(legs);
         all.rejects.extend(rejects.into_iter().map(|(line, reject)| StoredReject {
             delivery: number,

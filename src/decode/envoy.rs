@@ -7,18 +7,22 @@ use super::envoy_identity::{self as identity, Role};
 use super::envoy_wire::{EnvoyLine, RbacMetadata, WrappedLine};
 use super::line::{Line, blank_leg, leg_id};
 use super::shape::{self, Shape};
-use super::{http_fields, reject, timestamp};
+use super::{http_fields, mapped, reject, timestamp};
 use crate::model::{
-    Certificate, Identity, IdentityKind, Leg, LegId, Protocol, Reject, RejectReason, ResponseFlags, Side,
-    SocketPair, Timestamp, Verdict,
+    Certificate, CustomFormat, Identity, IdentityKind, Leg, LegId, Protocol, Reject, RejectReason,
+    ResponseFlags, Side, SocketPair, Timestamp, Verdict,
 };
 
 const WHAT: &str = "an Envoy line";
 
 pub fn decode(text: &str, line: &Line<'_>) -> Result<Vec<Leg>, Reject> {
     let wire: EnvoyLine = serde_json::from_str(text).map_err(|e| reject::json(&e, WHAT))?;
-    let mut legs = EnvoyEntry::new(&wire, line)?.legs();
-    let header_logged = prints_principal_header(text);
+    legs(&wire, line, prints_principal_header(text))
+}
+
+/// The legs of a line that has been read, whatever its fields were called.
+pub fn legs(wire: &EnvoyLine<'_>, line: &Line<'_>, header_logged: bool) -> Result<Vec<Leg>, Reject> {
+    let mut legs = EnvoyEntry::new(wire, line)?.legs();
     legs.iter_mut().for_each(|leg| leg.header_logged = header_logged);
     Ok(legs)
 }
@@ -30,7 +34,7 @@ fn prints_principal_header(text: &str) -> bool {
 }
 
 /// `{"proxy","line"}`: the inner text is what Envoy wrote; hash and position stay those of the outer line.
-pub fn decode_wrapped(text: &str, line: &Line<'_>) -> Result<Vec<Leg>, Reject> {
+pub fn decode_wrapped(text: &str, line: &Line<'_>, formats: &[CustomFormat]) -> Result<Vec<Leg>, Reject> {
     let outer: WrappedLine = serde_json::from_str(text).map_err(|e| reject::json(&e, "a wrapped line"))?;
     let inner =
         outer.line.get().ok_or_else(|| reject::missing("a wrapped line", "text in its field line"))?;
@@ -39,6 +43,9 @@ pub fn decode_wrapped(text: &str, line: &Line<'_>) -> Result<Vec<Leg>, Reject> {
         proxy: outer.proxy.get().or(line.proxy),
         occurrence: line.occurrence,
     };
+    if let Some(format) = mapped::described(inner, &line, formats) {
+        return mapped::decode(inner, &line, format);
+    }
     match shape::of(inner) {
         Shape::Envoy => decode(inner, &line),
         _ => Err(reject::unknown_shape(inner)),
@@ -161,7 +168,7 @@ impl<'l> EnvoyEntry<'l> {
         let observer = identity::observer(wire, self.line, self.role);
         let mut leg = blank_leg(id, self.line, side, observer, self.start);
         leg.protocol = self.protocol;
-        leg.duration_us = timestamp::duration_us(wire.duration_ms);
+        leg.duration_us = wire.duration_us.0.or_else(|| timestamp::duration_us(wire.duration_ms));
         leg.method = wire.method.owned();
         leg.authority = wire.authority.owned();
         leg.path = wire.path.get().map(http_fields::path);

@@ -20,6 +20,8 @@ wire_object! {
         /// The same moment with nanoseconds, where a format has it.
         start_ns: Text<'a> = "start_ns",
         duration_ms: Number = "duration_ms" | "duration",
+        /// Only where an operator has mapped a duration: no format of ours or of Consul's has it.
+        duration_us: Number = "calltrail_duration_us",
         access_log_type: Text<'a> = "access_log_type",
         unique_id: Text<'a> = "unique_id",
         method: Text<'a> = "method",

@@ -13,7 +13,7 @@ use crate::api::params::Params;
 use crate::decode::{self, frame};
 use crate::evidence;
 use crate::model::delivery::is_source_name;
-use crate::model::{Clock, Delivery, RejectReason, Timestamp};
+use crate::model::{Clock, CustomFormat, Delivery, RejectReason, Timestamp};
 use crate::store::Commit;
 use crate::telemetry::Metrics;
 use axum::body::Body as HttpBody;
@@ -45,6 +45,8 @@ pub struct Limits {
 pub struct Uploads {
     pub writer: Writer,
     pub limits: Arc<Limits>,
+    /// Formats that an operator has described.
+    pub formats: Arc<[CustomFormat]>,
     pub gate: Arc<Gate>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
@@ -134,9 +136,9 @@ struct Prepared {
 /// the thread: a sender that hangs up does not end the work, and must not make room for more of it.
 async fn prepare_apart(uploads: &Uploads, incoming: Incoming) -> Result<Option<Prepared>, ApiError> {
     let turn = turn(&uploads.in_work).await?;
-    let limits = uploads.limits.clone();
+    let (limits, formats) = (uploads.limits.clone(), uploads.formats.clone());
     let prepare = move || {
-        let prepared = prepare(incoming, &limits);
+        let prepared = prepare(incoming, &limits, &formats);
         drop(turn);
         prepared
     };
@@ -156,7 +158,11 @@ async fn turn(in_work: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError
 }
 
 /// `None` for Logpush's validation upload.
-fn prepare(incoming: Incoming, limits: &Limits) -> Result<Option<Prepared>, ApiError> {
+fn prepare(
+    incoming: Incoming,
+    limits: &Limits,
+    formats: &[CustomFormat],
+) -> Result<Option<Prepared>, ApiError> {
     let Incoming { source, proxy, encoding, received, received_at } = incoming;
     // Held to the end: of a body without compression these are the very bytes.
     let Received { raw, share: _share } = received;
@@ -167,7 +173,7 @@ fn prepare(incoming: Incoming, limits: &Limits) -> Result<Option<Prepared>, ApiE
     }
     let body_bytes = body.bytes.len();
     let delivery = delivery(source, proxy, received_at, body, limits.max_lines)?;
-    let account = Account::of(&delivery);
+    let account = Account::of(&delivery, formats);
     Ok(Some(Prepared { delivery, account, body_bytes }))
 }
 
@@ -239,9 +245,9 @@ pub struct Account {
 
 impl Account {
     /// Decodes every line and keeps nothing of it but counts and the first rejects.
-    pub fn of(delivery: &Delivery) -> Account {
+    pub fn of(delivery: &Delivery, formats: &[CustomFormat]) -> Account {
         let mut account = Account::default();
-        decode::each_line(delivery, 0, |line, result| match result {
+        decode::each_line(delivery, 0, formats, |line, result| match result {
             Ok(legs) => account.legs += legs.len() as u64,
             Err(reject) => {
                 *account.rejects.entry(reject.reason).or_default() += 1;

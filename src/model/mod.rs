@@ -10,6 +10,7 @@ pub mod clock_offset;
 pub mod delivery;
 pub mod filter;
 pub mod finding;
+pub mod format;
 pub mod identity;
 pub mod ids;
 pub mod leg;
@@ -21,6 +22,7 @@ pub use clock_offset::ClockOffset;
 pub use delivery::{Delivery, Reject, RejectReason};
 pub use filter::{CallFilter, Cursor, FindingFilter};
 pub use finding::{Finding, FindingKind, Severity};
+pub use format::{CustomFormat, DurationUnit};
 pub use identity::{Assurance, Identity, IdentityKind, SpiffeId};
 pub use ids::{CallId, DeliveryId, LegId, LineHash, SpanId, TraceId};
 pub use leg::{

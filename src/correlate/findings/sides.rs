@@ -101,16 +101,22 @@ pub fn clock_skew(scene: &Scene) -> Option<Finding> {
     Some(scene.seen(FindingKind::ClockSkew, Severity::Low, &[client, server], sentence))
 }
 
-/// A leaf certificate that lives longer than the policy allows.
+/// A leaf certificate that lives longer, or has lived longer, than the policy allows.
 pub fn certificate_age(scene: &Scene) -> Option<Finding> {
-    let bound_us = scene.rules.certificate_max_lifetime_us?;
-    let lifetime_us = |l: &Leg| {
-        let (start, end) = l.peer_certificate.not_before.zip(l.peer_certificate.not_after)?;
-        Some(end.0 - start.0)
-    };
-    let leg = scene.call.legs.iter().find(|l| lifetime_us(l).is_some_and(|us| us > bound_us))?;
-    let hours = lifetime_us(leg)? / 3_600_000_000;
-    let sentence =
-        format!("The certificate that {} showed to {} lives {hours} hours.", leg.peer.name, leg.local.name);
-    Some(scene.seen(FindingKind::CertificateAge, Severity::Low, &[leg], sentence))
+    scene.call.legs.iter().find_map(|leg| {
+        let hours = |us: i64| us / 3_600_000_000;
+        let beyond = |us: Option<i64>, bound: Option<i64>| us.filter(|us| bound.is_some_and(|b| *us > b));
+        let (begins, ends) = (leg.peer_certificate.not_before, leg.peer_certificate.not_after);
+        let lifetime_us = begins.zip(ends).map(|(begins, ends)| ends.0 - begins.0);
+        let age_us = begins.map(|begins| leg.start.0 - begins.0);
+        let too_long = beyond(lifetime_us, scene.rules.certificate_max_lifetime_us)
+            .map(|us| format!("lives {} hours", hours(us)));
+        let too_old = || {
+            beyond(age_us, scene.rules.certificate_max_age_us)
+                .map(|us| format!("was {} hours old and had not been rotated", hours(us)))
+        };
+        let why = too_long.or_else(too_old)?;
+        let sentence = format!("The certificate that {} showed to {} {why}.", leg.peer.name, leg.local.name);
+        Some(scene.seen(FindingKind::CertificateAge, Severity::Low, &[leg], sentence))
+    })
 }
