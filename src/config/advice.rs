@@ -26,10 +26,12 @@ fn graces(rules: &Rules) -> Vec<String> {
     let all = std::iter::once(("grace_seconds".to_owned(), rules.grace_us)).chain(named);
     all.filter_map(|(what, us)| {
         let seconds = us as f64 / 1e6;
-        let (less_than, who) = match us {
-            ..ENVOY_FLUSH_US => ("10 s", "Envoy writes its log out every 10 s and a Logpush job uploads every 30 s or more"),
-            ..LOGPUSH_INTERVAL_US => ("30 s", "a Logpush job uploads every 30 s or more"),
-            _ => return None,
+        let (less_than, who) = if us < ENVOY_FLUSH_US {
+            ("10 s", "Envoy writes its log out every 10 s and a Logpush job uploads every 30 s or more")
+        } else if us < LOGPUSH_INTERVAL_US {
+            ("30 s", "a Logpush job uploads every 30 s or more")
+        } else {
+            return None;
         };
         Some(format!("{what} is {seconds} s, less than {less_than}: {who}, so calls settle before their lines have come"))
     })
