@@ -9,7 +9,7 @@ mod testbed;
 
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 const USAGE: &str = "\
 cargo xtask test                 installs what the tests need into .testbed/ and runs every test
@@ -35,6 +35,7 @@ fn run(words: &[&str]) -> Result<()> {
     match words {
         ["test"] => test(&root, None),
         ["test", "--only", name] => test(&root, Some(name)),
+        ["sim", options @ ..] => simulate(&root, options),
         ["testbed"] => {
             let bed = testbed::install(&root)?;
             bed.environment().iter().for_each(|(name, value)| println!("export {name}={value:?}"));
@@ -44,6 +45,22 @@ fn run(words: &[&str]) -> Result<()> {
         ["join-quality", rest @ ..] => steps::run_program(&root, "calltrail-quality", rest),
         _ => bail!("what to do? One of:\n{USAGE}"),
     }
+}
+
+/// The simulator is a program of its own, so that building this one stays quick.
+fn simulate(root: &Path, options: &[&str]) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["run", "--quiet", "--release", "-p", "calltrail-sim", "--manifest-path"])
+        .arg(root.join("Cargo.toml"))
+        .arg("--")
+        .args(options)
+        .status()
+        .context("cannot start cargo")?;
+    if !status.success() {
+        bail!("the simulator failed");
+    }
+    Ok(())
 }
 
 fn test(root: &Path, only: Option<&str>) -> Result<()> {

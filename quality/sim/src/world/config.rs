@@ -168,11 +168,45 @@ impl Config {
         Some(config)
     }
 
-    /// The `n`th of many worlds that can be imported together, and its seed: an hour, addresses and names of its own.
+    /// The `n`th of many worlds that can be imported together, and its seed: an hour of its own,
+    /// before the others so that none lies in the future, and addresses and names.
     pub fn nth_world(&self, seed: u64, n: u32) -> (Self, u64) {
-        let start_us = self.start_us + i64::from(n) * 3_600_000_000;
+        let start_us = self.start_us - i64::from(n) * 3_600_000_000;
         // Any odd constant spreads the numbers; this is the golden ratio's.
         let sub_seed = seed ^ u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (Config { start_us, world: self.world + n, ..self.clone() }, sub_seed)
+    }
+
+    /// What could not be simulated, in a sentence: a scenario that is not known would never occur.
+    pub fn check(&self) -> Result<(), String> {
+        let sets =
+            [("visitors", &self.visitors), ("background", &self.background), ("attacks", &self.attacks)];
+        for (name, set) in sets {
+            if let Some(unknown) = set.keys().find(|key| routes::known(key).is_none()) {
+                return Err(format!("{name}: there is no scenario named {unknown:?}"));
+            }
+        }
+        if !self.roots_per_second.is_finite() || self.roots_per_second <= 0.0 {
+            return Err("roots_per_second must be above 0".to_owned());
+        }
+        if self.fan_out.0 < 1 || self.fan_out.1 < self.fan_out.0 {
+            return Err("fan_out must be two numbers, the smaller first, from 1 on".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl Rules {
+    /// The rules file with which calltrail is to read the world.
+    pub fn as_toml(&self, seed: u64) -> String {
+        let list = |names: &[String]| format!("{names:?}");
+        format!(
+            "# Rules for a simulated world (seed {seed}). A throw-away key.\n\n\
+             [[header.key]]\nalgorithm = \"hmac-sha256\"\nsecret = {:?}\n\n\
+             [edge]\nservices = {}\nallowed_mesh_callers = {}\n",
+            self.header_key,
+            list(&self.edge_fronted),
+            list(&self.allowed_mesh_callers),
+        )
     }
 }
