@@ -168,7 +168,8 @@ fn routes(config: &Config, store: &Store, gate: Arc<Gate>, writer: Writer) -> Ro
         room: Room::new(config.limits.upload_memory_bytes),
         in_work: Arc::new(Semaphore::new(config.limits.uploads_at_once)),
     };
-    let context = Context { store: store.clone(), gate, metrics, clock: Arc::new(SystemClock) };
+    let (clock, rules) = (Arc::new(SystemClock), Arc::new(config.rules.clone()));
+    let context = Context { store: store.clone(), gate, metrics, clock, rules };
     api::router(context, http::router(uploads))
 }
 

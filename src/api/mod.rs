@@ -5,6 +5,7 @@ mod calls;
 mod cursor;
 pub mod dto;
 mod dto_leg;
+pub mod dto_why;
 pub mod error;
 mod findings;
 mod grafana;
@@ -16,7 +17,9 @@ pub mod lookup;
 pub mod params;
 mod rejects;
 mod traces;
+pub mod why;
 
+use crate::correlate::Rules;
 use crate::model::{Clock, Timestamp};
 use crate::store::Store;
 use crate::telemetry::{Metrics, names};
@@ -39,6 +42,8 @@ pub struct Context {
     pub gate: Arc<Gate>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
+    /// Those of the join, to explain it by.
+    pub rules: Arc<Rules>,
 }
 
 impl Context {
@@ -63,6 +68,7 @@ const PATHS: &[&str] = &[
     "/v1/calls",
     "/v1/calls/ID",
     "/v1/calls/ID/evidence",
+    "/v1/calls/ID/why",
     "/v1/traces/ID",
     "/v1/findings",
     "/v1/rejects",
@@ -84,6 +90,7 @@ pub fn router(context: Context, uploads: Router) -> Router {
         .route("/v1/calls", get(calls::list))
         .route("/v1/calls/{id}", get(calls::one))
         .route("/v1/calls/{id}/evidence", get(calls::evidence))
+        .route("/v1/calls/{id}/why", get(why::one))
         .route("/v1/traces/{id}", get(traces::one))
         .route("/v1/findings", get(findings::list))
         .route("/v1/rejects", get(rejects::list))

@@ -9,8 +9,11 @@ use crate::api::dto::{
     self, CallDto, CallsPage, EvidenceDto, EvidenceLine, FindingRow, FindingsPage, RejectDto, RejectsPage,
     TraceDto,
 };
+use crate::api::dto_why::WhyDto;
 use crate::api::error::ApiError;
 use crate::api::lookup::{self, Found};
+use crate::api::why;
+use crate::correlate::Rules;
 use crate::model::{CallFilter, Clock, Cursor, FindingFilter, SystemClock, Timestamp, TraceId};
 use crate::store::{Order, Store};
 use anyhow::Result;
@@ -168,6 +171,17 @@ impl Asked {
                 let parameters: Vec<_> = as_of.map(|t| ("as_of", t.to_string())).into_iter().collect();
                 remote.call(id, &parameters).await
             }
+        }
+    }
+
+    /// Why a call was joined as it was. `rules` are those of the data; a server has its own.
+    pub async fn why(&self, id: &str, as_of: Option<Timestamp>, rules: &Rules) -> Result<WhyDto> {
+        match self {
+            Asked::Data(store) => {
+                let answer = why::answer(store, rules, id, moment(as_of)).await?;
+                Ok(WhyDto { complete: complete(store).await?, ..answer })
+            }
+            Asked::Server(remote) => remote.about_call(id, "why", as_of).await,
         }
     }
 

@@ -17,6 +17,7 @@ mod page;
 mod paint;
 mod phrase;
 mod progress;
+mod prose;
 pub mod rebuild;
 mod remote;
 pub mod rules;
@@ -24,6 +25,8 @@ pub mod serve;
 mod table;
 pub mod token;
 pub mod trace;
+pub mod why;
+mod why_page;
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -76,6 +79,8 @@ pub enum Command {
     Calls(calls::CallsArgs),
     /// Shows one call and everything that is known about it
     Call(call::CallArgs),
+    /// Explains why a call was joined as it was: evidence, runners-up, parent, principal, findings
+    Why(why::WhyArgs),
     /// Draws the calls of a trace as a tree
     Trace(trace::TraceArgs),
     /// Lists findings, newest first
@@ -103,6 +108,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Import(args) => import::run(args, &cli.place).await,
         Command::Calls(args) => calls::calls(args, &cli.place).await,
         Command::Call(args) => call::run(args, &cli.place).await,
+        Command::Why(args) => why::run(args, &cli.place).await,
         Command::Trace(args) => trace::run(args, &cli.place).await,
         Command::Findings(args) => calls::findings(args, &cli.place).await,
         Command::Rejects(args) => calls::rejects(args, &cli.place).await,

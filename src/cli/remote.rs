@@ -2,6 +2,7 @@
 
 use super::ask::Hit;
 use crate::api::dto::{CallDto, CallMatches};
+use crate::model::Timestamp;
 use crate::tls;
 use anyhow::{Context, Result, anyhow, bail};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
@@ -106,6 +107,22 @@ impl Remote {
             Some(Answer::One(call)) => Hit::One(call),
             Some(Answer::Several(matches)) => Hit::Several(matches.calls),
         })
+    }
+
+    /// What is asked about one call by any of its ids; 404 is an error in the server's words.
+    pub async fn about_call<T: DeserializeOwned>(
+        &self,
+        id: &str,
+        what: &str,
+        as_of: Option<Timestamp>,
+    ) -> Result<T> {
+        let id = percent_encoding::utf8_percent_encode(id, percent_encoding::NON_ALPHANUMERIC);
+        let parameters: Vec<_> = as_of.map(|t| ("as_of", t.to_string())).into_iter().collect();
+        let answer = self.answer(&format!("/v1/calls/{id}/{what}"), &parameters).await?;
+        if !answer.status().is_success() {
+            return Err(refused(answer).await);
+        }
+        answer.json().await.with_context(|| format!("{} gave an answer that cannot be read", self.base))
     }
 
     /// Uploads one gzipped body and returns the answer to it. A server that is busy (503, 429) is asked again when it says so.

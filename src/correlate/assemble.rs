@@ -7,6 +7,7 @@ use super::clocks::Clocks;
 use super::custody::attribute;
 use super::decisions::judge;
 use super::facts::Facts;
+use super::group::Group;
 use super::rules::Rules;
 use super::{build, edge_pairs, findings, legs::distinct, mesh_pairs, tree};
 use crate::model::{Call, Leg};
@@ -15,15 +16,30 @@ use crate::model::{Call, Leg};
 pub fn assemble(legs: impl IntoIterator<Item = Leg>, facts: &Facts, rules: &Rules) -> Vec<Call> {
     let legs = distinct(legs);
     let clocks = Clocks::estimate(&legs, rules.skew_bound_us);
-    let compared = clocks.in_common_time(&legs);
-    let mut in_mesh = Vec::new();
-    let mut groups = edge_pairs::pair(&compared, pairing_slack_us(rules), &mut in_mesh);
-    groups.extend(mesh_pairs::pair(&compared, &in_mesh, pairing_slack_us(rules)));
+    let groups = pairs(&clocks.in_common_time(&legs), rules);
+    calls(&legs, &groups, &clocks, facts, rules)
+}
 
-    let mut calls: Vec<Call> = groups.iter().map(|group| build::call(group, &legs, rules)).collect();
+/// Which legs are one call. `compared`: distinct legs in their common time.
+pub(super) fn pairs(compared: &[Leg], rules: &Rules) -> Vec<Group> {
+    let mut in_mesh = Vec::new();
+    let mut groups = edge_pairs::pair(compared, pairing_slack_us(rules), &mut in_mesh);
+    groups.extend(mesh_pairs::pair(compared, &in_mesh, pairing_slack_us(rules)));
+    groups
+}
+
+/// The calls of the groups, with everything that follows from them.
+pub(super) fn calls(
+    legs: &[Leg],
+    groups: &[Group],
+    clocks: &Clocks,
+    facts: &Facts,
+    rules: &Rules,
+) -> Vec<Call> {
+    let mut calls: Vec<Call> = groups.iter().map(|group| build::call(group, legs, rules)).collect();
     calls.sort_by_key(|call| (call.start, call.id));
-    tree::grow(&mut calls, &clocks, facts, rules);
-    let custody = attribute(&mut calls, &clocks, rules);
+    tree::grow(&mut calls, clocks, facts, rules);
+    let custody = attribute(&mut calls, clocks, rules);
     calls.iter_mut().for_each(judge);
     findings::find(&mut calls, &custody, facts, rules);
     calls

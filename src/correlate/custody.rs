@@ -157,14 +157,14 @@ fn inherit(call: &Call, parent: &Call, signed: bool) -> Option<CallPrincipal> {
 
 /// The zone's `ParentRayID`, a Worker's own span or a valid signature lead from one edge record to the other. A gateway's line
 /// alone, whose header nobody could check, does not.
-fn edge_to_edge(call: &Call, signed: bool) -> bool {
+pub(super) fn edge_to_edge(call: &Call, signed: bool) -> bool {
     let edge_record = |l: &Leg| matches!(l.observer.kind, ObserverKind::Worker | ObserverKind::Zone);
     call.legs.iter().all(|l| l.observer.kind != ObserverKind::Sidecar)
         && (signed || call.legs.iter().any(edge_record))
 }
 
 /// Whether the parent was still being served when the call left; `None` where no single clock saw both.
-fn serving(parent: &Call, call: &Call) -> Option<bool> {
+pub(super) fn serving(parent: &Call, call: &Call) -> Option<bool> {
     let left = call.legs.iter().find(|l| l.side == Side::Client && l.observer.kind != ObserverKind::Zone)?;
     let mut same_clock =
         parent.legs.iter().filter(|s| s.side == Side::Server && s.observer == left.observer).peekable();

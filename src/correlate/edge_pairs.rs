@@ -155,7 +155,7 @@ fn subrequest(
 }
 
 /// How many of the values that the Worker sent with its subrequest the other leg carries.
-fn shared_keys(client: &Leg, other: &Leg) -> u32 {
+pub(super) fn shared_keys(client: &Leg, other: &Leg) -> u32 {
     let span = own_span(client);
     let header = span.is_some() && other.header.as_ref().map(|h| span_key(h.trace_id, h.span_id)) == span;
     let traceparent = span.is_some() && other.trace.map(|t| span_key(t.trace_id, t.parent_id)) == span;

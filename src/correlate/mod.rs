@@ -12,6 +12,7 @@
 //! | [`header`], [`custody`] | on whose behalf, and how do we know? |
 //! | [`decisions`], [`findings`] | by whose leave; what is wrong or unproven? |
 //! | [`keys`], [`facts`], [`coverage`] | what can legs find each other by; what must be known from beyond them? |
+//! | [`why`] | why is a call as it is? |
 //! | [`closure`], [`inferred`], [`task`] | the only part that asks the store: carries all this along the committed evidence |
 
 pub mod adopt;
@@ -41,6 +42,7 @@ pub mod sockets;
 pub mod task;
 pub mod tree;
 pub mod tree_keys;
+pub mod why;
 
 pub use assemble::assemble;
 pub use rules::Rules;

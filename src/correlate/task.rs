@@ -162,7 +162,7 @@ fn connections(legs: &[Leg]) -> Vec<Connection> {
 }
 
 /// The connections that the closure's own client legs tell, and those that the store knows for server legs without one.
-async fn gather_facts(store: &Store, closure: &Closure) -> Result<Facts, StoreError> {
+pub(super) async fn gather_facts(store: &Store, closure: &Closure) -> Result<Facts, StoreError> {
     let mut facts = Facts::default();
     facts.add_legs(closure.all_legs());
     let sockets: BTreeSet<_> = closure

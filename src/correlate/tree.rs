@@ -276,7 +276,10 @@ impl Wood<'_> {
             .iter()
             .copied()
             .filter(|&p| p != child)
-            .filter_map(|p| Some(((self.shared_keys(p, child)?, self.serving(p, leg, slack_us)?), p)))
+            .filter_map(|p| {
+                let serving = serving(&self.calls[p], leg, self.clocks, slack_us)?;
+                Some(((self.shared_keys(p, child)?, serving), p))
+            })
             // A header is issued for one request: with it, a call that began after that had ended is not its work. Where the
             // format does not print it, nobody can say that there was none.
             .filter(|((_, serving), _)| *serving || carries_no_header(call))
@@ -294,19 +297,6 @@ impl Wood<'_> {
         Some(best.1)
     }
 
-    /// Whether a possible parent was still being served when the leg left; `None` when it began later.
-    fn serving(&self, parent: usize, leg: &Leg, slack_us: i64) -> Option<bool> {
-        let legs = &self.calls[parent].legs;
-        // What the callee's proxy says of when it served; the caller's view only where that is missing.
-        let served = legs.iter().any(|s| s.side == Side::Server);
-        let left = self.clocks.start(leg);
-        legs.iter()
-            .filter(|s| !served || s.side == Side::Server)
-            .filter(|s| self.clocks.start(s) <= left.plus_us(slack_us))
-            .map(|s| self.clocks.end(s).plus_us(slack_us) >= left)
-            .max()
-    }
-
     /// Whether the leg began while any side saw the call under way, as far as the clocks can tell.
     fn covers(&self, parent: usize, leg: &Leg) -> bool {
         let (at, slack_us) = (self.clocks.start(leg), self.rules.skew_bound_us);
@@ -316,15 +306,26 @@ impl Wood<'_> {
     }
 }
 
+/// Whether a possible parent was still being served when the leg left; `None` when it began later.
+pub(super) fn serving(parent: &Call, leg: &Leg, clocks: &Clocks, slack_us: i64) -> Option<bool> {
+    // What the callee's proxy says of when it served; the caller's view only where that is missing.
+    let served = parent.legs.iter().any(|s| s.side == Side::Server);
+    let left = clocks.start(leg);
+    let seen = parent.legs.iter().filter(|s| !served || s.side == Side::Server);
+    seen.filter(|s| clocks.start(s) <= left.plus_us(slack_us))
+        .map(|s| clocks.end(s).plus_us(slack_us) >= left)
+        .max()
+}
+
 /// Applications hand on the id of what they were asked for: `/orders/120` asks for `/invoices/120`.
-fn same_resource(parent: Option<&str>, child: Option<&str>) -> bool {
+pub(super) fn same_resource(parent: Option<&str>, child: Option<&str>) -> bool {
     let last = |path: Option<&str>| {
         path.and_then(|p| p.rsplit('/').next()).map(str::to_owned).filter(|s| !s.is_empty())
     };
     last(parent).is_some() && last(parent) == last(child)
 }
 
-fn same_proxy(a: &Leg, b: &Leg) -> bool {
+pub(super) fn same_proxy(a: &Leg, b: &Leg) -> bool {
     a.observer == b.observer
 }
 

@@ -10,7 +10,7 @@
 //! | `commit`, `block`, `deliveries` | evidence in and out |
 //! | `office` | who may derive |
 //! | `apply`, `connections`, `derived` | what the correlator writes, and what it asks for |
-//! | `calls`, `findings`, `select` | questions, and the filters as SQL |
+//! | `calls`, `findings`, `coverage`, `select` | questions, and the filters as SQL |
 //! | `summary` | counts and quantiles for dashboards |
 //! | `packed`, `packed_leg` | the whole call as bytes |
 //! | `tokens` | bearer tokens |
@@ -21,6 +21,7 @@ mod block;
 mod calls;
 mod commit;
 mod connections;
+mod coverage;
 mod deliveries;
 mod derived;
 mod dialect;

@@ -1,0 +1,99 @@
+//! `GET /v1/calls/{id}/why`: why a call was joined as it was, worked out on demand.
+
+use super::Context;
+use super::dto_why::WhyDto;
+use super::error::ApiError;
+use super::lookup::{self, Found};
+use super::params::{self, Params};
+use crate::correlate::Rules;
+use crate::correlate::why::{self, Why};
+use crate::model::{Call, Timestamp};
+use crate::store::{Store, StoreError};
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use std::collections::BTreeMap;
+
+pub async fn one(
+    State(context): State<Context>,
+    id: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<WhyDto>, ApiError> {
+    let params = Params::parse(query.as_deref(), params::ONE)?;
+    let as_of = context.as_of(params.as_of()?);
+    let complete = context.complete().await?;
+    let answer = answer(&context.store, &context.rules, &lookup::text(id), as_of).await?;
+    Ok(Json(WhyDto { complete, ..answer }))
+}
+
+/// The explanation of the one call that carries the id.
+pub async fn answer(store: &Store, rules: &Rules, id: &str, as_of: Timestamp) -> Result<WhyDto, ApiError> {
+    let (stored, superseded) = one_call(store, id, as_of).await?;
+    let Some(why) = why::explain(store, rules, &stored).await? else {
+        return Err(ApiError::NotFound(format!(
+            "call {} has just been joined otherwise; ask again",
+            stored.id
+        )));
+    };
+    let counts = counts(store, &why).await?;
+    let mut dto = WhyDto::new(&why, &stored, &counts, as_of);
+    dto.call.superseded_by = superseded.then(|| dto.call.id.clone());
+    dto.note = difference(&stored, &why.call);
+    Ok(dto)
+}
+
+/// One call by any of its ids; an id that several carry is refused with theirs.
+pub(super) async fn one_call(store: &Store, id: &str, as_of: Timestamp) -> Result<(Call, bool), ApiError> {
+    match lookup::find(store, id, as_of).await? {
+        Found::One { call, superseded } => Ok((*call, superseded)),
+        Found::Several { calls, more } => {
+            let ids: Vec<String> = calls.iter().take(5).map(|c| c.id.to_string()).collect();
+            let beyond = if more { "more than " } else { "" };
+            Err(ApiError::BadParameter(format!(
+                "{beyond}{} calls carry this id; ask for one of them: {}",
+                calls.len(),
+                ids.join(", ")
+            )))
+        }
+    }
+}
+
+/// What is known of each observer by whose silence a finding stands or falls.
+async fn counts(store: &Store, why: &Why) -> Result<BTreeMap<String, String>, StoreError> {
+    let mut told = BTreeMap::new();
+    let hour = why.call.start.hour();
+    for observer in why.findings.iter().filter_map(|f| f.finding.absent_observer.as_ref()) {
+        let name = observer.rsplit('/').next().unwrap_or(observer);
+        let measured = store.coverage(observer, hour).await?.unwrap_or_default();
+        let sentence = match measured {
+            [expected, seen, ..] if expected > 0 => {
+                format!("of {expected} calls that others sent to {name} it logged {seen}")
+            }
+            [_, _, expected, seen] if expected > 0 => {
+                format!("of {expected} calls that others received from {name} it logged {seen}")
+            }
+            _ => format!("nothing tells how completely {name} reported"),
+        };
+        told.insert(observer.clone(), format!("in the hour from {hour}, {sentence}; 99 % are needed"));
+    }
+    Ok(told)
+}
+
+/// What the stored call says otherwise than the rules at hand.
+fn difference(stored: &Call, now: &Call) -> Option<String> {
+    let ids = |call: &Call| call.legs.iter().map(|l| l.id).collect::<Vec<_>>();
+    let differs = [
+        ("its legs", ids(stored) != ids(now)),
+        ("its basis", (stored.basis, stored.confidence_ppm) != (now.basis, now.confidence_ppm)),
+        ("its parent", stored.parent_id != now.parent_id),
+        ("its principal", stored.principal != now.principal),
+    ];
+    let what: Vec<&str> = differs.iter().filter(|(_, differs)| *differs).map(|(what, _)| *what).collect();
+    (!what.is_empty()).then(|| {
+        format!(
+            "the stored call differs in {}: it was derived under other rules than the ones at hand, or more has come since; \
+             `calltrail rebuild` derives it again",
+            what.join(" and ")
+        )
+    })
+}

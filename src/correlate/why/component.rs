@@ -1,0 +1,28 @@
+//! Brings a call's component together as the task does, and joins it again off the threads that serve requests.
+
+use super::{Joined, Why};
+use crate::correlate::assemble::pairing_slack_us;
+use crate::correlate::closure::Closure;
+use crate::correlate::rules::Rules;
+use crate::correlate::task::gather_facts;
+use crate::model::Call;
+use crate::store::{Store, StoreError};
+
+/// Explains a stored call. `None` when the evidence that it was derived from gives no such call any more.
+pub async fn explain(store: &Store, rules: &Rules, call: &Call) -> Result<Option<Why>, StoreError> {
+    let mut closure = Closure::around(store, call.legs.clone(), pairing_slack_us(rules)).await?;
+    let facts = gather_facts(store, &closure).await?;
+    // A parent across traces is no part of the component; its legs stand apart from everything in it.
+    let inferred = call.parent_id.filter(|_| call.parent_inferred);
+    if let Some(parent) = inferred
+        && let Some(parent) = store.call_by_leg(&parent, crate::model::Timestamp::MAX).await?
+    {
+        parent.legs.into_iter().for_each(|leg| closure.legs.entry(leg.id).or_default().push(leg));
+    }
+    let (rules, leg) = (rules.clone(), call.id);
+    let joined = tokio::task::spawn_blocking(move || {
+        let legs = closure.legs.into_values().flatten();
+        Joined::new(legs, &facts, &rules).explain(&leg, inferred)
+    });
+    joined.await.map_err(|e| StoreError::Other(format!("the explanation ended early: {e}")))
+}

@@ -1,0 +1,175 @@
+//! Why a call was joined as it was: for each pair of legs what speaks for and against it, the next best, the rule that set the
+//! basis, the parent, the principal hop by hop, and what would withdraw each finding.
+//!
+//! It decides nothing. It joins the call's component again by the same functions and asks the same predicates for their
+//! reasons, so that an explanation cannot disagree with the join. Nothing of it is stored. Only [`component`] asks the store.
+
+mod basis;
+mod component;
+mod evidence;
+mod findings;
+mod pair;
+mod parent;
+mod principal;
+mod rivals;
+mod row;
+mod words;
+
+pub use basis::{BasisWhy, By};
+pub use component::explain;
+pub use evidence::{Evidence, Kind, Weight};
+pub use findings::FindingWhy;
+pub use parent::{How, OtherParent, ParentWhy};
+pub use principal::Step;
+pub use rivals::{Field, RunnerUp};
+
+use super::assemble::{calls, pairing_slack_us, pairs};
+use super::clocks::Clocks;
+use super::facts::Facts;
+use super::group::Group;
+use super::legs::distinct;
+use super::rules::Rules;
+use crate::model::{Call, CallId, Leg, LegId};
+use evidence::Attempt;
+use std::collections::BTreeMap;
+
+/// The explanation of one call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Why {
+    /// As joined now, under the rules at hand.
+    pub call: Call,
+    pub basis: BasisWhy,
+    pub pairs: Vec<PairWhy>,
+    /// For each leg of the call, what else it was held against.
+    pub fields: Vec<Field>,
+    pub parent: ParentWhy,
+    pub principal: Vec<Step>,
+    pub findings: Vec<FindingWhy>,
+}
+
+/// Two legs of the call, and what they say about each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairWhy {
+    pub client: LegId,
+    pub server: LegId,
+    pub evidence: Vec<Evidence>,
+}
+
+/// A component, joined, with what led to it.
+pub struct Joined<'a> {
+    /// By start of their own clocks.
+    legs: Vec<Leg>,
+    /// The same legs at the same places, in a common time: what is compared.
+    compared: Vec<Leg>,
+    clocks: Clocks,
+    groups: Vec<Group>,
+    calls: Vec<Call>,
+    facts: &'a Facts,
+    rules: &'a Rules,
+    slack_us: i64,
+    /// Place of a leg → its group.
+    group_at: Vec<usize>,
+    /// Whether a place is that of a leg inside the mesh.
+    in_mesh: Vec<bool>,
+    call_at: BTreeMap<CallId, usize>,
+}
+
+impl<'a> Joined<'a> {
+    pub fn new(legs: impl IntoIterator<Item = Leg>, facts: &'a Facts, rules: &'a Rules) -> Self {
+        let legs = distinct(legs);
+        let clocks = Clocks::estimate(&legs, rules.skew_bound_us);
+        let compared = clocks.in_common_time(&legs).into_owned();
+        let groups = pairs(&compared, rules);
+        let calls = calls(&legs, &groups, &clocks, facts, rules);
+        let mut group_at = vec![0; legs.len()];
+        for (i, group) in groups.iter().enumerate() {
+            group.members().for_each(|place| group_at[place] = i);
+        }
+        let in_mesh = legs.iter().map(|l| l.is_mesh_client() || l.is_mesh_server()).collect();
+        let call_at = calls.iter().enumerate().map(|(i, c)| (c.id, i)).collect();
+        Joined {
+            legs,
+            compared,
+            clocks,
+            groups,
+            calls,
+            facts,
+            rules,
+            slack_us: pairing_slack_us(rules),
+            group_at,
+            in_mesh,
+            call_at,
+        }
+    }
+
+    fn call(&self, id: &CallId) -> Option<&Call> {
+        self.call_at.get(id).map(|&i| &self.calls[i])
+    }
+
+    fn group_of(&self, place: usize) -> &Group {
+        &self.groups[self.group_at[place]]
+    }
+
+    /// The id of the call that the leg at a place belongs to: that of its canonical leg.
+    fn call_of(&self, place: usize) -> CallId {
+        let group = self.group_of(place);
+        self.legs[group.members().next().unwrap_or(place)].id
+    }
+
+    /// Explains the call to which a leg belongs; `None` where the leg is not of this component. `inferred_parent`: as stored,
+    /// since it does not follow from the component alone.
+    pub fn explain(&self, leg: &LegId, inferred_parent: Option<CallId>) -> Option<Why> {
+        let place = self.legs.iter().position(|l| l.id == *leg)?;
+        let group = self.group_of(place);
+        let mut call = self.call(&self.call_of(place))?.clone();
+        if call.parent_id.is_none() && inferred_parent.is_some() {
+            (call.parent_id, call.parent_inferred) = (inferred_parent, true);
+        }
+        Some(Why {
+            basis: basis::basis(self, group),
+            pairs: self.pairs(group),
+            fields: rivals::fields(self, group),
+            parent: parent::parent(self, &call),
+            principal: principal::steps(self, &call),
+            findings: findings::findings(self, &call),
+            call,
+        })
+    }
+
+    /// What two legs say about each other, in their common time.
+    fn between(&self, client: usize, server: usize, attempt: Attempt) -> Vec<Evidence> {
+        let mut found = pair::between(&self.compared[client], &self.compared[server], self.slack_us, attempt);
+        let shift_us = |place: usize| self.compared[place].start.0 - self.legs[place].start.0;
+        let apart_us = shift_us(client) - shift_us(server);
+        if apart_us != 0 {
+            let note = format!(
+                "; their clocks are {} apart by what the trace itself tells, which is set right here",
+                words::span(apart_us.abs())
+            );
+            found.iter_mut().filter(|e| e.kind == Kind::Time).for_each(|e| e.sentence.push_str(&note));
+        }
+        found
+    }
+
+    /// The caller's own leg with each attempt, and the zone's witness with what it witnessed.
+    fn pairs(&self, group: &Group) -> Vec<PairWhy> {
+        let pair = |client: usize, server: usize, attempt| PairWhy {
+            client: self.legs[client].id,
+            server: self.legs[server].id,
+            evidence: self.between(client, server, attempt),
+        };
+        let mut found = Vec::new();
+        if let Some(&client) = group.clients.first() {
+            let of = group.servers.len();
+            let attempts = (1..).map(|number| Attempt { number, of });
+            found.extend(group.servers.iter().zip(attempts).map(|(&s, attempt)| pair(client, s, attempt)));
+            let witness = |zone: usize| {
+                let PairWhy { client, server, mut evidence } = pair(client, zone, Attempt::ONLY);
+                evidence.iter_mut().for_each(|e| e.sentence = e.sentence.replace("server's", "zone's"));
+                PairWhy { client, server, evidence }
+            };
+            found.extend(group.clients.iter().skip(1).map(|&zone| witness(zone)));
+        }
+        found
+    }
+}

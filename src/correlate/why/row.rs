@@ -1,0 +1,59 @@
+//! The rows that were laid side by side where several requests share all their keys: worked out again, and told only where
+//! they are as long as the join says they were.
+
+use super::Joined;
+use crate::correlate::group::{Group, Rule};
+use crate::correlate::runs::runs;
+use crate::model::{Leg, Side};
+
+/// Places of legs by start.
+pub struct Row {
+    pub clients: Vec<usize>,
+    pub servers: Vec<usize>,
+}
+
+impl Joined<'_> {
+    /// The row in which the pair was chosen; `None` where it stood alone, or cannot be told.
+    pub fn row(&self, group: &Group, client: usize, server: usize) -> Option<Row> {
+        let choice = group.choices.iter().find(|(s, _)| *s == server)?.1;
+        if choice.clients <= 1 && choice.servers <= 1 {
+            return None;
+        }
+        let (own, own_rule) = (&self.legs[client], choice.rule);
+        // What an earlier rule had taken was no longer in the row.
+        let later = |place: usize, legs: &[Leg]| {
+            let rule = self.rule_of(place);
+            share(own_rule, own, &legs[place]) && rule.is_none_or(|r| r >= own_rule)
+        };
+        let all = (0..self.legs.len()).filter(|&p| later(p, &self.legs) && self.in_mesh[p]);
+        let (mut clients, mut servers): (Vec<usize>, Vec<usize>) =
+            all.partition(|&p| self.legs[p].side == Side::Client);
+        for row in [&mut clients, &mut servers] {
+            row.sort_by_key(|&p| (self.compared[p].start, p));
+        }
+        let found = runs(&self.compared, &clients, &servers, self.slack_us);
+        let found = found.into_iter().find(|(c, s)| c.contains(&client) && s.contains(&server));
+        let (clients, servers) = found.unwrap_or((clients, servers));
+        (clients.len() == choice.clients && servers.len() == choice.servers)
+            .then_some(Row { clients, servers })
+    }
+
+    fn rule_of(&self, place: usize) -> Option<Rule> {
+        let group = self.group_of(place);
+        match self.legs[place].side {
+            Side::Server => group.choices.iter().find(|(s, _)| *s == place).map(|(_, c)| c.rule),
+            Side::Client => group.choices.iter().map(|(_, c)| c.rule).min(),
+        }
+    }
+}
+
+fn share(rule: Rule, a: &Leg, b: &Leg) -> bool {
+    let socket = a.socket.is_some() && a.socket == b.socket;
+    match rule {
+        Rule::Hop => a.hop.is_some() && a.hop == b.hop,
+        Rule::SocketAndRequest => socket && a.same_request(b) == Some(true),
+        Rule::Socket => socket,
+        Rule::Request => a.same_request(b) == Some(true),
+        Rule::Trace => a.trace.is_some() && a.trace.map(|t| t.trace_id) == b.trace.map(|t| t.trace_id),
+    }
+}
