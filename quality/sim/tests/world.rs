@@ -73,7 +73,7 @@ fn a_call_begins_within_what_caused_it_unless_it_was_put_off() {
         assert!(call.start_us >= parent.start_us, "{} before {}", story(call), story(parent));
         if call.start_us > parent.end_us {
             put_off += 1;
-            let may = ["putoff", "putoff_signed", "later"];
+            let may = ["putoff", "putoff_signed", "later", "throws"];
             assert!(may.contains(&call.scenario.as_str()), "{} after {}", story(call), story(parent));
         }
     }
@@ -229,4 +229,96 @@ fn interchangeable_calls_look_alike_on_every_line_but_for_time() {
 fn a_world_of_20_000_calls_has_about_as_many() {
     let calls = world("default", 20_000, 12).calls.len();
     assert!((20_000..20_400).contains(&calls), "{calls}");
+}
+
+#[test]
+fn a_hop_id_is_on_both_sides_and_names_the_call_that_the_application_was_serving() {
+    let world = world("hop", 10_000, 13);
+    let mut served: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let sides = sides(&world);
+    for (call, (callers, callees)) in &sides {
+        for callee in callees.iter().filter(|l| !l.is_tcp) {
+            let hop = callee.hop.as_deref();
+            if let Some(hop) = hop {
+                served.insert((&callee.proxy.node_id, hop), *call);
+            }
+            for caller in callers {
+                assert_eq!(caller.hop.as_deref(), hop, "{}", story(&world.calls[*call]));
+                assert!(hop.is_some_and(|h| h.len() == 32));
+            }
+        }
+    }
+    let mut known = 0;
+    for (call, (callers, _)) in &sides {
+        let Some((caller, parent_hop)) = callers.first().and_then(|c| Some((c, c.parent_hop.as_deref()?)))
+        else {
+            continue;
+        };
+        if caller.role == Role::Caller {
+            let parent = served.get(&(caller.proxy.node_id.as_str(), parent_hop)).copied();
+            assert_eq!(parent, world.calls[*call].parent, "{}", story(&world.calls[*call]));
+            known += 1;
+        }
+    }
+    assert!(known > 1_000, "{known}");
+}
+
+#[test]
+fn a_proxy_that_traces_writes_a_span_of_its_own_and_marks_the_request_id() {
+    let config = Config { calls: 3_000, tracing_share: 1.0, attack_share: 0.0, ..Config::default() };
+    let world = simulate(&config, 14);
+    let mut traced = 0;
+    for (call, (callers, callees)) in sides(&world) {
+        let (Some(caller), Some(callee)) = (callers.first(), callees.first()) else { continue };
+        if caller.is_tcp || caller.role == Role::Gateway {
+            continue;
+        }
+        let (sent, got) = (caller.traceparent.as_deref().unwrap(), callee.traceparent.as_deref().unwrap());
+        assert_eq!(sent[..35], got[..35], "one trace: {}", story(&world.calls[call]));
+        assert_ne!(sent[36..52], got[36..52], "two spans");
+        assert_eq!(caller.envoy_trace_id.as_deref(), Some(&sent[3..35]));
+        assert_eq!(caller.request_id.as_deref().map(|id| &id[14..15]), Some("9"));
+        traced += 1;
+    }
+    assert!(traced > 500, "{traced}");
+}
+
+#[test]
+fn whoever_goes_round_his_proxy_has_no_line_and_a_connection_of_his_own() {
+    let world = world("attacks", 10_000, 15);
+    let sides = sides(&world);
+    let mut uses: BTreeMap<(&str, u64), usize> = BTreeMap::new();
+    for line in envoy(&world).filter(|l| l.role == Role::Callee) {
+        *uses.entry((&line.proxy.node_id, line.connection_id)).or_default() += 1;
+    }
+    let bypasses = |c: &&usize| world.calls[**c].findings.iter().any(|f| f == "no_client_leg");
+    let found: Vec<&usize> = sides.keys().filter(bypasses).collect();
+    assert!(found.len() > 100);
+    for call in found {
+        let (callers, callees) = &sides[call];
+        assert!(callers.is_empty(), "{}", story(&world.calls[*call]));
+        assert_eq!(uses[&(callees[0].proxy.node_id.as_str(), callees[0].connection_id)], 1);
+    }
+}
+
+#[test]
+fn worlds_that_are_read_together_share_no_proxy_no_address_and_no_id() {
+    let base = Config { calls: 2_000, ..Config::default() };
+    let told: Vec<BTreeSet<String>> = (0..3)
+        .map(|n| {
+            let (config, seed) = base.nth_world(16, n);
+            let world = simulate(&config, seed);
+            let names = envoy(&world).flat_map(|l| {
+                [l.proxy.node_id.clone(), l.proxy.address.clone(), l.unique_id.clone()]
+                    .into_iter()
+                    .chain(l.traceparent.as_ref().map(|t| t[3..35].to_owned()))
+            });
+            names.collect()
+        })
+        .collect();
+    for (i, one) in told.iter().enumerate() {
+        for other in &told[i + 1..] {
+            assert_eq!(one.intersection(other).collect::<Vec<_>>(), Vec::<&String>::new());
+        }
+    }
 }

@@ -104,6 +104,7 @@ impl Sim<'_> {
     /// Work that goes on with the header after its request has been answered: nobody can tell it from a replay.
     pub fn seen_as_replay(&mut self, call: CallNo) {
         self.label_shown(call, Shows::Both);
+        self.ledger.calls[call].principal_provable = false;
     }
 
     /// Straight to the callee's sidecar, with a genuine certificate.

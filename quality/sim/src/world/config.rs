@@ -136,7 +136,7 @@ fn weights<'a>(of: impl Iterator<Item = (&'a str, f64)>) -> BTreeMap<String, f64
 
 /// What `Config::preset` knows.
 pub const PRESETS: &[&str] =
-    &["default", "http1", "http2-fanout", "hop", "stripped", "attacks", "no-attacks"];
+    &["default", "http1", "http2-fanout", "hop", "mixed", "stripped", "attacks", "no-attacks"];
 
 impl Config {
     pub fn preset(name: &str) -> Option<Self> {
@@ -161,6 +161,7 @@ impl Config {
             "hop" => {
                 Config { hop_share: 1.0, forwards_hop_share: 0.8, worker_hop: true, all_http2: true, ..base }
             }
+            "mixed" => Config { hop_share: 0.5, tracing_share: 0.5, gateways: 1, worker_hop: true, ..base },
             // 1,000 calls a second between web and api.
             "stripped" => Config { roots_per_second: 1_000.0, ..quiet(base) },
             _ => return None,

@@ -99,8 +99,9 @@ pub const FIRST_CHILD: Mixture = Mixture {
     max_us: 15_000,
 };
 
-/// End of a call → start of the next of a sequence (n = 146): min 452, p5 605, p25 856, p50 1,146, p75 1,437, p95 3,307.
-pub const THINK: LogNormal = log_normal(1_183.0, 0.49);
+/// End of a call → start of the next of a sequence (n = 146): min 452, p5 605, p25 856, p50 1,146, p75 1,437, p95 3,307, measured from
+/// ends that are cut to the millisecond, so half a millisecond too long.
+pub const THINK: LogNormal = log_normal(620.0, 0.6);
 
 /// Start → start of calls made at the same time (n = 215): p5 21, p25 27, p50 32, p75 94, p95 296, p99 1,574.
 pub const FAN_OUT: Mixture = Mixture {
@@ -128,12 +129,13 @@ pub const REFUSAL: LogNormal = log_normal(120.0, 0.4);
 
 /// Visitor's request → next visitor's request (n = 335, milliseconds): p25 7, p50 16, p75 31, p95 58, p99 89. Scaled to the
 /// configured rate.
-pub const BETWEEN_VISITORS_SIGMA: f64 = 1.06;
+pub const BETWEEN_VISITORS_SIGMA: f64 = 0.95;
 
-/// Zone has the subrequest → gateway's start (n = 322): min 247, p5 378, p25 614, p50 864, p75 1,093, p95 1,506, p99 3,735.
-pub const ZONE_TO_GATEWAY: LogNormal = log_normal(832.0, 0.42);
+/// Zone has the subrequest → gateway's start (n = 322): min 247, p5 378, p25 614, p50 864, p75 1,093, p95 1,506, p99 3,735, measured
+/// from starts that are cut to the millisecond, so half a millisecond too long.
+pub const ZONE_TO_GATEWAY: LogNormal = log_normal(380.0, 0.45);
 /// Gateway's end → zone's end (n = 322, from whole milliseconds): p25 254, p50 634, p75 1,091, p95 2,279, p99 4,188.
-pub const GATEWAY_TO_ZONE: LogNormal = log_normal(650.0, 0.75);
+pub const GATEWAY_TO_ZONE: LogNormal = log_normal(560.0, 0.8);
 /// The Worker's clock at the subrequest → zone has it (n = 322, whole milliseconds): p25 0, p50 1, p75 1, p95 2, p99 3.
 pub const WORKER_TO_ZONE: LogNormal = log_normal(780.0, 0.6);
 /// Zone's end → the Worker has the response (n = 322, whole milliseconds): p5 -1, p50 0, p75 1, p95 1.
@@ -159,3 +161,38 @@ pub const TCP_CONVERSATION: LogNormal = log_normal(1_900.0, 0.58);
 pub const PATH_IDS: u32 = 40;
 /// Requests per upstream connection (n = 71): p25 3, p50 11, p75 26, p95 67, max 111, cut by the end of the capture.
 pub const REQUESTS_PER_CONNECTION: LogNormal = log_normal(60.0, 1.0);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::dice::Dice;
+
+    /// Quantiles 5, 25, 50, 75 and 95 as measured.
+    type Quantiles = [f64; 5];
+
+    fn assert_fits(name: &str, mut draw: impl FnMut(&mut Dice) -> i64, measured: Quantiles) {
+        let mut dice = Dice::new(1);
+        let mut drawn: Vec<i64> = (0..20_000).map(|_| draw(&mut dice)).collect();
+        drawn.sort_unstable();
+        for (share, measured) in [0.05, 0.25, 0.5, 0.75, 0.95].into_iter().zip(measured) {
+            let drawn = drawn[(share * drawn.len() as f64) as usize] as f64;
+            let ratio = drawn / measured;
+            assert!(
+                (0.7..1.4).contains(&ratio),
+                "{name}, quantile {share}: drawn {drawn}, measured {measured}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_draws_have_the_quantiles_of_the_captures() {
+        let of = |mixture: &'static Mixture| move |dice: &mut Dice| dice.mixture(mixture).0;
+        assert_fits("HTTP/1.1", of(&ARRIVAL_HTTP1), [154.0, 222.0, 317.0, 760.0, 2_514.0]);
+        assert_fits("gateway", of(&ARRIVAL_GATEWAY), [221.0, 297.0, 381.0, 488.0, 817.0]);
+        assert_fits("HTTP/2", of(&ARRIVAL_HTTP2), [265.0, 896.0, 1_961.0, 3_236.0, 7_431.0]);
+        assert_fits("first child", of(&FIRST_CHILD), [686.0, 876.0, 1_092.0, 1_499.0, 5_627.0]);
+        assert_fits("fan-out", of(&FAN_OUT), [21.0, 27.0, 32.0, 94.0, 296.0]);
+        let retry = [4_376.0, 10_172.0, 15_566.0, 23_160.0, 44_093.0];
+        assert_fits("retry", |dice| dice.log_normal(RETRY_BACK_OFF), retry);
+    }
+}

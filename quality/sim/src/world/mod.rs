@@ -21,6 +21,7 @@ mod routes;
 mod signature;
 mod topology;
 mod truth;
+mod worker;
 
 pub use config::{Config, PRESETS};
 

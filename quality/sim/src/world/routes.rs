@@ -60,12 +60,16 @@ pub enum Twist {
     /// `waitUntil`: the visitor has his answer before the subrequest has been made.
     WaitUntil,
     ThrowAfter,
+    /// Throws while the subrequest is under way, which goes on.
+    ThrowDuring,
     /// Throws before anything was logged.
     Crash,
     /// Another Worker, bound as a service, makes the subrequest.
     Binding,
     /// Some other library logs 20 kB first.
     Chatter,
+    /// So many subrequests, some at a time, that Logpush cannot carry all their records.
+    Many,
     /// The visitor goes away, and everything that was under way with him.
     Abort,
     /// Denied for want of a scope.
@@ -159,7 +163,12 @@ pub const VISITORS: &[Route] = &[
     route("putoff_signed", 1.0, &[&[get("web", "/putoff_signed/{id}")]]),
     twisted("binding", 8.0, &[&[ORDERS]], Twist::Binding),
     twisted("chatter", 2.0, &[&[ORDERS], &[get("catalog", "/items/{id}")]], Twist::Chatter),
-    twisted("abort", 3.0, &[&[get("web", "/abort/{id}")]], Twist::Abort),
+    twisted("many", 0.6, &[&[ends(get("web", "/status/{id}"), Ending::Status(200))]], Twist::Many),
+    twisted("throws", 3.0, &[&[ORDERS]], Twist::ThrowDuring),
+    route("gwghost", 2.0, &[&[ends(get("ghost", "/ghost/{id}"), Ending::NoEndpoints)]]),
+    route("gwdown", 2.0, &[&[ends(get("down", "/down/{id}"), Ending::PeerDown)]]),
+    route("gwslow", 2.0, &[&[ends(get("web", "/wait/{id}"), Ending::Timeout)]]),
+    twisted("abort", 2.0, &[&[get("web", "/abort/{id}")]], Twist::Abort),
     twisted("noroute", 2.0, &[&[get("web", "/noroute/{id}")]], Twist::GatewayNoRoute),
 ];
 
