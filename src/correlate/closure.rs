@@ -1,6 +1,6 @@
 //! From new legs to everything that they can touch: the join's answer depends on nothing outside this set.
 
-use super::compat::overlap;
+use super::compat::{overlap, slack_of};
 use super::facts::{CONNECTION_SLACK_US, lone_mesh_server};
 use super::keys;
 use crate::model::{Call, CallId, Leg, LegId, SocketPair};
@@ -82,5 +82,5 @@ fn touches(call: &Call, leg: &Leg, slack_us: i64) -> bool {
         let lone = lone_mesh_server(call).filter(|_| leg.is_mesh_client());
         lone.is_some_and(|server| overlap(server, leg, CONNECTION_SLACK_US))
     };
-    explains() || call.legs.iter().any(|l| overlap(l, leg, slack_us))
+    explains() || call.legs.iter().any(|l| overlap(l, leg, slack_of(leg, slack_us)))
 }

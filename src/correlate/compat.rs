@@ -3,6 +3,7 @@
 //! A contradiction is hard: no amount of other evidence joins two legs that contradict each other. What a side does not say
 //! contradicts nothing.
 
+use super::clocks::MOST_APART_US;
 use crate::model::{Assurance, Leg, Protocol};
 
 /// Why a client leg and a server leg cannot be of one call.
@@ -25,7 +26,13 @@ type Test = fn(&Leg, &Leg) -> bool;
 /// `None` when nothing speaks against the pair. `slack_us` is how far apart the two observers' clocks may be.
 pub fn contradiction(client: &Leg, server: &Leg, slack_us: i64) -> Option<Contradiction> {
     contradiction_but_time(client, server)
-        .or_else(|| (!overlap(client, server, slack_us)).then_some(Contradiction::Time))
+        .or_else(|| (!overlap(client, server, slack_of(client, slack_us))).then_some(Contradiction::Time))
+}
+
+/// How far apart in time the ends of a call may stand. A TCP connection is one call and its ends are named by nothing but the
+/// socket, which is not used again at once: there the clocks may be as far apart as any.
+pub fn slack_of(leg: &Leg, slack_us: i64) -> i64 {
+    if leg.protocol == Protocol::Tcp { slack_us.max(MOST_APART_US) } else { slack_us }
 }
 
 /// What speaks against the pair whatever the clocks say.

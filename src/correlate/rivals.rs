@@ -1,6 +1,6 @@
 //! Who else could have been meant: a pair is `proven` or `keyed` only where nobody could.
 
-use super::compat::share_a_key;
+use super::compat::{share_a_key, slack_of};
 use super::runs::may_pair;
 use crate::model::{Leg, Side, SocketPair};
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,8 +63,9 @@ impl<'a> Rivals<'a> {
     /// Those of `near` that overlap in time with any leg of the group and were not joined by keys that the group does not have.
     fn at_the_time(&self, near: &[usize], client: usize, servers: &[usize]) -> Vec<usize> {
         let group = || servers.iter().chain([&client]).map(|&i| &self.legs[i]);
-        let from = group().map(|l| l.start.0).min().unwrap_or(0).saturating_sub(self.slack_us);
-        let to = group().map(|l| l.end().0).max().unwrap_or(0).saturating_add(self.slack_us);
+        let slack_us = slack_of(&self.legs[client], self.slack_us);
+        let from = group().map(|l| l.start.0).min().unwrap_or(0).saturating_sub(slack_us);
+        let to = group().map(|l| l.end().0).max().unwrap_or(0).saturating_add(slack_us);
         let then = |i: usize| self.legs[i].end().0 >= from && self.legs[i].start.0 <= to;
         let concerns = |i: usize| !self.apart.contains(&i) || group().any(|l| share_a_key(l, &self.legs[i]));
         near.iter().copied().filter(|&i| then(i) && concerns(i)).collect()
