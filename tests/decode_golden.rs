@@ -179,7 +179,7 @@ fn write_leg(out: &mut String, leg: &Leg) {
         [
             Some(leg.start.to_string()),
             leg.duration_us.map(|us| format!("+{us}us")),
-            (leg.attempts != 1).then(|| format!("attempts {}", leg.attempts)),
+            leg.attempts.filter(|n| *n != 1).map(|n| format!("attempts {n}")),
             leg.request_body_bytes.map(|n| format!("received {n}")),
             leg.response_body_bytes.map(|n| format!("sent {n}")),
         ],

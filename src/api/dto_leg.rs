@@ -87,7 +87,9 @@ pub struct LegDto {
     pub termination_details: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transport_failure: Option<String>,
-    pub attempts: u32,
+    /// Absent where the line does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_body_bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

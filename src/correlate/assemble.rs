@@ -3,7 +3,7 @@
 //! Independent of the order of the legs and of duplicates; given the union of several sets that share nothing, it gives the
 //! union of their calls. That is what lets the task work in any batches and still reach the same result.
 
-use super::clocks::Clocks;
+use super::clocks::{Clocks, Times};
 use super::custody::attribute;
 use super::decisions::judge;
 use super::facts::Facts;
@@ -15,16 +15,17 @@ use crate::model::{Call, Leg};
 /// Calls by start, then id. `legs` must be closed: whatever shares a key with one of them is among them.
 pub fn assemble(legs: impl IntoIterator<Item = Leg>, facts: &Facts, rules: &Rules) -> Vec<Call> {
     let legs = distinct(legs);
-    let clocks = Clocks::estimate(&legs, rules.skew_bound_us);
-    let groups = pairs(&clocks.in_common_time(&legs), rules);
+    let clocks = Clocks::estimate(&legs);
+    let times = Times { clocks: &clocks, slack_us: pairing_slack_us(rules) };
+    let groups = pairs(&clocks.in_common_time(&legs), times);
     calls(&legs, &groups, &clocks, facts, rules)
 }
 
 /// Which legs are one call. `compared`: distinct legs in their common time.
-pub(super) fn pairs(compared: &[Leg], rules: &Rules) -> Vec<Group> {
+pub(super) fn pairs(compared: &[Leg], times: Times) -> Vec<Group> {
     let mut in_mesh = Vec::new();
-    let mut groups = edge_pairs::pair(compared, pairing_slack_us(rules), &mut in_mesh);
-    groups.extend(mesh_pairs::pair(compared, &in_mesh, pairing_slack_us(rules)));
+    let mut groups = edge_pairs::pair(compared, times.slack_us, &mut in_mesh);
+    groups.extend(mesh_pairs::pair(compared, &in_mesh, times));
     groups
 }
 

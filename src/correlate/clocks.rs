@@ -2,26 +2,34 @@
 //!
 //! Of a call that only one client leg and only its own server legs can be, the server's part lay within the client's whatever the
 //! clocks say: that bounds the difference of the two clocks from both sides. Where there is no such call, the offset under which
-//! most legs find a partner is taken. Where the bounds exclude clocks that agree, the legs are compared in a common time. Each leg keeps its own time: what is moved is only what is compared.
+//! most legs find a partner is taken. Where the bounds exclude clocks that agree, the legs are compared in a common time.
+//! Each leg keeps its own time: what is moved is only what is compared.
 //!
 //! The estimate depends on nothing outside the legs that share keys, so that it is the same in whatever company they are joined.
 
-use super::compat::contradiction_but_time;
+use super::compat::{contradiction_but_time, overlap, slack_of};
 use super::edge_pairs::contradicts;
-use super::keys;
+use super::potentials::Potentials;
 use crate::model::{ClockOffset, Leg, LegId, Observer, ObserverKind, Side, Timestamp};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// No two clocks are believed to be further apart: beyond that, a key was used again.
 pub const MOST_APART_US: i64 = 900_000_000;
 /// Keys that more legs than this carry tell nothing of the clocks.
 const CROWD: usize = 128;
+/// What two ends of one call may stand apart once the difference of their clocks is known: its bounds are about as wide as the
+/// call's own time on the network.
+const KNOWN_SLACK_US: i64 = 5_000;
 
-/// How much must be added to the times of a leg to get to the common time of its component; legs not named here: nothing.
+/// How the times of legs are compared; legs that are not named here: by their own clocks.
 #[derive(Debug, Default)]
 pub struct Clocks {
+    /// What must be added to get to the common time of the leg's trace.
     shift_us: BTreeMap<LegId, i64>,
+    /// Legs with the same number have clocks whose difference several calls agree on.
+    known: BTreeMap<LegId, usize>,
 }
 
 /// Two legs that may be one call, and what that says of their clocks.
@@ -33,33 +41,59 @@ struct Anchor {
     unmistakable: bool,
 }
 
+/// What a trace says of the clocks of two observers.
+struct Agreed {
+    /// Server's clock minus client's.
+    offset_us: i64,
+    /// How many calls allow it.
+    calls: i64,
+    /// At least two do, and most of those that could speak against it.
+    known: bool,
+}
+
 impl Clocks {
-    /// `tolerated_us`: clocks that may agree up to this much are taken to agree.
-    pub fn estimate(legs: &[Leg], tolerated_us: i64) -> Clocks {
+    pub fn estimate(legs: &[Leg]) -> Clocks {
+        let mut between: BTreeMap<(usize, &Observer, &Observer), Vec<Anchor>> = BTreeMap::new();
         let anchors = anchors(legs);
-        let excluded = |a: &Anchor| a.offset.distance_us() > tolerated_us;
-        if !anchors.iter().any(excluded) {
+        if anchors.is_empty() {
             return Clocks::default();
         }
         let component = components(legs);
-        let mut within: BTreeMap<usize, Vec<&Anchor>> = BTreeMap::new();
-        for anchor in &anchors {
-            within.entry(component[anchor.client]).or_default().push(anchor);
+        for anchor in anchors {
+            let ends =
+                (component[anchor.client], &legs[anchor.client].observer, &legs[anchor.server].observer);
+            between.entry(ends).or_default().push(anchor);
         }
-        within.retain(|_, anchors| anchors.iter().any(|a| excluded(a)));
-        let shifts: BTreeMap<usize, Shifts> =
-            within.iter().map(|(&one, anchors)| (one, common_time(legs, anchors, tolerated_us))).collect();
-        let shift_of = |place: usize| shifts.get(&component[place])?.get(&legs[place].observer).copied();
-        let moved = (0..legs.len()).filter_map(|p| Some((legs[p].id, shift_of(p).filter(|us| *us != 0)?)));
-        Clocks { shift_us: moved.collect() }
+        let mut agreed: Vec<_> = between.iter().map(|(ends, anchors)| (*ends, agree(anchors))).collect();
+        // What is known best comes first: what would close a circle is not heard.
+        agreed.sort_by_key(|(ends, agreed)| (!agreed.known, std::cmp::Reverse(agreed.calls), *ends));
+        let mut time = Potentials::default();
+        let mut known = Potentials::default();
+        for ((one, client, server), agreed) in agreed {
+            time.tie((one, server), (one, client), agreed.offset_us);
+            if agreed.known {
+                known.tie((one, server), (one, client), agreed.offset_us);
+            }
+        }
+        let mut clocks = Clocks::default();
+        for (place, leg) in legs.iter().enumerate() {
+            let observer = (component[place], &leg.observer);
+            if let Some((_, ahead_us)) = time.of(observer).filter(|(_, us)| *us != 0) {
+                clocks.shift_us.insert(leg.id, -ahead_us);
+            }
+            if let Some((set, _)) = known.of(observer) {
+                clocks.known.insert(leg.id, set);
+            }
+        }
+        clocks
     }
 
-    /// Start of a leg in the common time of its component.
+    /// Start of a leg in the common time of its trace.
     pub fn start(&self, leg: &Leg) -> Timestamp {
         leg.start.plus_us(self.shift_us(leg))
     }
 
-    /// End of a leg in the common time of its component.
+    /// End of a leg in the common time of its trace.
     pub fn end(&self, leg: &Leg) -> Timestamp {
         leg.end().plus_us(self.shift_us(leg))
     }
@@ -68,12 +102,38 @@ impl Clocks {
         self.shift_us.get(&leg.id).copied().unwrap_or(0)
     }
 
+    /// Whether several calls agree on how far the two observers' clocks are apart.
+    pub fn are_known(&self, one: &Leg, other: &Leg) -> bool {
+        self.known.get(&one.id).is_some_and(|set| self.known.get(&other.id) == Some(set))
+    }
+
     /// The legs as they are to be compared, at the same places.
     pub fn in_common_time<'a>(&self, legs: &'a [Leg]) -> Cow<'a, [Leg]> {
         if self.shift_us.is_empty() {
             return Cow::Borrowed(legs);
         }
         Cow::Owned(legs.iter().map(|leg| Leg { start: self.start(leg), ..leg.clone() }).collect())
+    }
+}
+
+/// By what two legs, brought to common time, are held apart.
+#[derive(Clone, Copy)]
+pub struct Times<'a> {
+    pub clocks: &'a Clocks,
+    /// How far two clocks may be apart of which nothing is known.
+    pub slack_us: i64,
+}
+
+impl Times<'_> {
+    /// Whether the times of a client leg and a server leg exclude that they are one call. Where the clocks are known, the server's part
+    /// lies within the client's; but whoever gave up waiting may have been gone before the other side began.
+    pub fn exclude(&self, client: &Leg, server: &Leg) -> bool {
+        if ClockOffset::was_answered(client) && self.clocks.are_known(client, server) {
+            let slack_us = KNOWN_SLACK_US.min(self.slack_us);
+            return server.start < client.start.plus_us(-slack_us)
+                || server.end() > client.end().plus_us(slack_us);
+        }
+        !overlap(client, server, slack_of(client, self.slack_us))
     }
 }
 
@@ -118,7 +178,7 @@ fn possible(legs: &[Leg], places: &[usize]) -> Vec<Anchor> {
         server,
         offset: ClockOffset::between(&legs[client], &legs[server]),
         unmistakable: choices(|p| p.1, server) == 1
-            && choices(|p| p.0, client) <= legs[client].attempts.max(1) as usize,
+            && choices(|p| p.0, client) <= legs[client].attempts.unwrap_or(1).max(1) as usize,
     };
     pairs.iter().map(anchor).collect()
 }
@@ -135,75 +195,50 @@ fn could_be_one(client: &Leg, server: &Leg) -> bool {
         }
 }
 
-/// What must be added to each observer's clock.
-type Shifts<'a> = BTreeMap<&'a Observer, i64>;
-
-/// The shifts that a trace's anchors tell, from the Worker's or the best anchored observer outwards. A trace may fall into several
-/// sets of observers that no anchor ties: each has its own common time.
-fn common_time<'a>(legs: &'a [Leg], anchors: &[&Anchor], tolerated_us: i64) -> Shifts<'a> {
-    let mut between: BTreeMap<(&Observer, &Observer), Vec<&Anchor>> = BTreeMap::new();
-    for anchor in anchors {
-        let ends = (&legs[anchor.client].observer, &legs[anchor.server].observer);
-        between.entry(ends).or_default().push(anchor);
-    }
-    let mut apart: BTreeMap<&Observer, Vec<(&Observer, i64)>> = BTreeMap::new();
-    for ((client, server), anchors) in between {
-        let us = agreed_us(&anchors, tolerated_us);
-        apart.entry(client).or_default().push((server, -us));
-        apart.entry(server).or_default().push((client, us));
-    }
-    let mut roots: Vec<&Observer> = apart.keys().copied().collect();
-    roots.sort_by_key(|o| (o.kind != ObserverKind::Worker, std::cmp::Reverse(apart[o].len()), *o));
-    let mut shifts = Shifts::new();
-    for root in roots {
-        let mut frontier = if shifts.contains_key(root) { vec![] } else { vec![(root, 0)] };
-        while let Some((observer, shift_us)) = frontier.pop() {
-            if shifts.insert(observer, shift_us).is_none() {
-                let near = apart[observer].iter().filter(|(other, _)| !shifts.contains_key(other));
-                frontier.extend(near.map(|(other, us)| (*other, shift_us + us)));
-            }
-        }
-    }
-    shifts
-}
-
-/// The offset, server's clock minus client's, that most bounds allow and that is nearest to none; none where clocks that agree are
-/// allowed by as many.
-fn agreed_us(anchors: &[&Anchor], tolerated_us: i64) -> i64 {
+/// The offset that most calls allow and that is nearest to none.
+fn agree(anchors: &[Anchor]) -> Agreed {
     let sure = anchors.iter().any(|a| a.unmistakable);
-    let offsets: Vec<ClockOffset> =
-        anchors.iter().filter(|a| a.unmistakable || !sure).map(|a| a.offset).collect();
-    let near_zero = offsets.iter().filter(|o| o.distance_us() <= tolerated_us).count();
-    let mut bounds: Vec<(i64, i64)> = offsets.iter().map(|o| (o.lower_us, 1)).collect();
-    bounds.extend(offsets.iter().map(|o| (o.upper_us.saturating_add(1), -1)));
+    let heard: Vec<&Anchor> = anchors.iter().filter(|a| a.unmistakable || !sure).collect();
+    let mut bounds: Vec<(i64, i64)> = heard.iter().map(|a| (a.offset.lower_us, 1)).collect();
+    bounds.extend(heard.iter().map(|a| (a.offset.upper_us.saturating_add(1), -1)));
     bounds.sort_unstable();
     let (mut allowed_by, mut best) = (0, (0, 0, 0));
-    for (place, &(us, step)) in bounds.iter().enumerate() {
+    for (place, &(from_us, step)) in bounds.iter().enumerate() {
         allowed_by += step;
-        let until_us = bounds.get(place + 1).map_or(us, |next| next.0);
-        let middle_us = us.midpoint(until_us);
-        best = best.max((allowed_by, -middle_us.saturating_abs(), middle_us));
+        let until_us = bounds.get(place + 1).map_or(from_us, |next| next.0 - 1).max(from_us);
+        // Clocks that agree are taken to agree; others to be apart as the middle says.
+        let offset_us = if from_us <= 0 && until_us >= 0 { 0 } else { from_us.midpoint(until_us) };
+        best = best.max((allowed_by, -offset_us.saturating_abs(), offset_us));
     }
-    if best.0 > near_zero as i64 { best.2 } else { 0 }
+    let (calls, _, offset_us) = best;
+    let legs = |of: fn(&Anchor) -> usize| {
+        heard.iter().map(|a| of(a)).collect::<std::collections::BTreeSet<_>>().len()
+    };
+    let most = legs(|a| a.client).min(legs(|a| a.server)) as i64;
+    Agreed { offset_us, calls, known: calls >= 2 && calls * 2 > most }
 }
 
 /// For each leg the number of the set it belongs to: legs that share a key, directly or through others.
 fn components(legs: &[Leg]) -> Vec<usize> {
-    let mut parent: Vec<usize> = (0..legs.len()).collect();
-    fn root(parent: &mut [usize], mut at: usize) -> usize {
-        while parent[at] != at {
-            parent[at] = parent[parent[at]];
-            at = parent[at];
-        }
-        at
-    }
-    let mut first: BTreeMap<i64, usize> = BTreeMap::new();
+    let mut sets: Potentials<usize> = Potentials::default();
+    let mut first: BTreeMap<u64, usize> = BTreeMap::new();
     for (place, leg) in legs.iter().enumerate() {
-        for key in keys::sought(leg) {
+        let traces = leg.trace_ids().map(|t| hash(('t', t)));
+        let request = leg.request_key().map(|r| hash(('r', r)));
+        let hops = [&leg.hop, &leg.parent_hop].into_iter().flatten().map(|h| hash(('h', h)));
+        let rays = [&leg.ray, &leg.parent_ray].into_iter().flatten().map(|r| hash(('y', r)));
+        let line = [Some(leg.id), leg.made_by].into_iter().flatten().map(|id| hash(('g', id)));
+        for key in traces.chain(request).chain(hops).chain(rays).chain(line) {
             let other = *first.entry(key).or_insert(place);
-            let (a, b) = (root(&mut parent, place), root(&mut parent, other));
-            parent[a.max(b)] = a.min(b);
+            sets.tie(place, other, 0);
         }
     }
-    (0..legs.len()).map(|place| root(&mut parent, place)).collect()
+    (0..legs.len()).map(|place| sets.of(place).map_or(place, |(set, _)| set)).collect()
+}
+
+/// Only to be compared with others of the same run.
+fn hash(key: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
 }

@@ -3,7 +3,7 @@
 //! A contradiction is hard: no amount of other evidence joins two legs that contradict each other. What a side does not say
 //! contradicts nothing.
 
-use super::clocks::MOST_APART_US;
+use super::clocks::{MOST_APART_US, Times};
 use crate::model::{Assurance, Leg, Protocol};
 
 /// Why a client leg and a server leg cannot be of one call.
@@ -23,10 +23,10 @@ pub enum Contradiction {
 
 type Test = fn(&Leg, &Leg) -> bool;
 
-/// `None` when nothing speaks against the pair. `slack_us` is how far apart the two observers' clocks may be.
-pub fn contradiction(client: &Leg, server: &Leg, slack_us: i64) -> Option<Contradiction> {
+/// `None` when nothing speaks against the pair. Both legs must stand in common time.
+pub fn contradiction(client: &Leg, server: &Leg, times: Times) -> Option<Contradiction> {
     contradiction_but_time(client, server)
-        .or_else(|| (!overlap(client, server, slack_of(client, slack_us))).then_some(Contradiction::Time))
+        .or_else(|| times.exclude(client, server).then_some(Contradiction::Time))
 }
 
 /// How far apart in time the ends of a call may stand. A TCP connection is one call and its ends are named by nothing but the

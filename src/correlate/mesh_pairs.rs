@@ -2,12 +2,13 @@
 //! order. Never by arrival order, and never across a contradiction (see [`super::compat`]).
 
 use super::align::{align, strain_us};
-use super::compat::{both_verified, contradiction};
+use super::clocks::Times;
+use super::compat::{both_verified, contradiction, contradiction_but_time};
 use super::group::{Choice, Group, Rule};
 use super::rivals::Rivals;
 use super::runs::{WEIGHED_PAIRS, may_pair, runs};
 use super::sockets::{ToldSockets, name_other_sockets};
-use crate::model::{Basis, IdentityKind, Leg, Protocol, Side};
+use crate::model::{Basis, ClockOffset, IdentityKind, Leg, Protocol, Side};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Confidence of a pair that keeps the order of requests on its connection, by what could still have swapped it.
@@ -21,19 +22,20 @@ const HOP_OTHER_SOCKET_PPM: u32 = 999_000;
 const REQUEST_OTHER_SOCKET_PPM: u32 = 990_000;
 
 /// Groups the legs of sidecars and the client legs of gateways.
-pub fn pair(legs: &[Leg], places: &[usize], slack_us: i64) -> Vec<Group> {
-    let mut join = Join::new(legs, places, slack_us);
+pub fn pair(legs: &[Leg], places: &[usize], times: Times) -> Vec<Group> {
+    let mut join = Join::new(legs, places, times);
     join.under(Rule::Hop).by_hop();
     join.under(Rule::SocketAndRequest).by_socket(true);
     join.under(Rule::Socket).by_socket(false);
     join.under(Rule::Request).by_request();
     join.under(Rule::Trace).by_trace();
+    join.under(Rule::Request).earlier_attempts();
     join.groups()
 }
 
 struct Join<'a> {
     legs: &'a [Leg],
-    slack_us: i64,
+    times: Times<'a>,
     clients: Vec<usize>,
     servers: Vec<usize>,
     /// Client place → its servers so far.
@@ -48,13 +50,13 @@ struct Join<'a> {
 }
 
 impl<'a> Join<'a> {
-    fn new(legs: &'a [Leg], places: &[usize], slack_us: i64) -> Self {
+    fn new(legs: &'a [Leg], places: &[usize], times: Times<'a>) -> Self {
         // What a terminating gateway sends on goes to a server outside the mesh: no proxy of ours sees it arrive.
         let clients = places.iter().copied().filter(|&i| legs[i].side == Side::Client);
         let servers: Vec<usize> = places.iter().copied().filter(|&i| legs[i].side == Side::Server).collect();
         Join {
             legs,
-            slack_us,
+            times,
             clients: clients.collect(),
             free_servers: servers.iter().copied().collect(),
             servers,
@@ -74,13 +76,13 @@ impl<'a> Join<'a> {
 
     fn fits(&self, client: usize, server: usize) -> bool {
         self.legs[client].peer.kind != IdentityKind::External
-            && contradiction(&self.legs[client], &self.legs[server], self.slack_us).is_none()
+            && contradiction(&self.legs[client], &self.legs[server], self.times).is_none()
             && !self.told.elsewhere(&self.legs[client], &self.legs[server])
     }
 
     /// Attempts that may still be told by a server leg. A timeout or reset can hide how many there were: never below one.
     fn room(&self, client: usize) -> usize {
-        let attempts = self.legs[client].attempts.max(1) as usize;
+        let attempts = self.legs[client].attempts.unwrap_or(1).max(1) as usize;
         attempts.saturating_sub(self.taken_by.get(&client).map_or(0, Vec::len))
     }
 
@@ -145,7 +147,7 @@ impl<'a> Join<'a> {
         let by_start = |&place: &usize| (self.legs[place].start, place);
         clients.sort_by_key(by_start);
         servers.sort_by_key(by_start);
-        for (clients, servers) in runs(self.legs, &clients, &servers, self.slack_us) {
+        for (clients, servers) in runs(self.legs, &clients, &servers, self.times) {
             self.align_run(&clients, &servers);
         }
     }
@@ -153,7 +155,7 @@ impl<'a> Join<'a> {
     fn align_run(&mut self, clients: &[usize], servers: &[usize]) {
         let row = |places: &[usize]| places.iter().map(|&i| &self.legs[i]).collect::<Vec<_>>();
         let pairs = align(&row(clients), &row(servers), |c, s| {
-            c.peer.kind != IdentityKind::External && may_pair(c, s, self.slack_us)
+            c.peer.kind != IdentityKind::External && may_pair(c, s, self.times)
         });
         let even = clients.len() == servers.len();
         for (c, s) in pairs {
@@ -174,11 +176,40 @@ impl<'a> Join<'a> {
     /// else by who contains whom.
     fn by_request(&mut self) {
         for (_, (clients, servers)) in self.buckets(Leg::request_key) {
-            let fresh = clients.iter().all(|c| !self.taken_by.contains_key(c) && self.legs[*c].attempts <= 1);
+            let fresh = clients
+                .iter()
+                .all(|c| !self.taken_by.contains_key(c) && self.legs[*c].attempts.unwrap_or(1) <= 1);
             if fresh {
                 self.in_order(&clients, &servers);
             } else {
                 self.by_containment(&clients, &servers, ORDERED_UNEVEN_PPM);
+            }
+        }
+    }
+
+    /// Where the caller's format does not say how many attempts it made: failed ones with the same request id, one after the other
+    /// before the one that is known, all since the request began.
+    fn earlier_attempts(&mut self) {
+        let mut free: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for &server in &self.free_servers {
+            if let Some(request) = self.legs[server].request_key() {
+                free.entry(request).or_default().push(server);
+            }
+        }
+        for client in self.clients.clone() {
+            let leg = &self.legs[client];
+            let (None, Some([last])) = (leg.attempts, self.taken_by.get(&client).map(Vec::as_slice)) else {
+                continue;
+            };
+            let Some(near) = leg.request_key().and_then(|r| free.get(&r)) else { continue };
+            let mut next = *last;
+            for &server in near.iter().rev().filter(|s| self.free_servers.contains(s)).collect::<Vec<_>>() {
+                if contradiction_but_time(leg, &self.legs[server]).is_none()
+                    && is_failed_before(&self.legs[server], &self.legs[next], leg)
+                {
+                    self.take(client, server, 1, near.len());
+                    next = server;
+                }
             }
         }
     }
@@ -212,7 +243,7 @@ impl<'a> Join<'a> {
     }
 
     fn groups(mut self) -> Vec<Group> {
-        let mut rivals = Rivals::new(self.legs, &self.clients, &self.servers, self.slack_us);
+        let mut rivals = Rivals::new(self.legs, &self.clients, &self.servers, self.times);
         rivals.set_apart(&self.taken_by);
         let interchangeable = interchangeable(self.legs, &self.clients);
         let mut groups = Vec::new();
@@ -271,6 +302,16 @@ impl<'a> Join<'a> {
         }
         Basis::Inferred
     }
+}
+
+/// Whether one proxy served and failed `attempt` between the client leg's beginning and `next`, which is known to be of that client
+/// leg. All times are compared by the server's own clock.
+fn is_failed_before(attempt: &Leg, next: &Leg, client: &Leg) -> bool {
+    let since = client.start.plus_us(ClockOffset::between(client, next).lower_us);
+    attempt.observer == next.observer
+        && attempt.status.is_none_or(|status| status >= 500)
+        && attempt.start >= since
+        && attempt.end() <= next.start.plus_us(1_000)
 }
 
 /// Size of the group of calls that nobody could tell apart: same connection, ids, method and path, open at the same time.

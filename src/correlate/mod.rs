@@ -4,7 +4,7 @@
 //! | file | question |
 //! |---|---|
 //! | [`legs`] | which legs are there, each once? |
-//! | [`clocks`] | how far are the observers' clocks apart? |
+//! | [`clocks`], [`potentials`] | how far are the observers' clocks apart? |
 //! | [`compat`], [`align`] | what speaks against a pair; how do two rows of legs lie side by side? |
 //! | [`edge_pairs`], [`mesh_pairs`] with [`runs`], [`rivals`], [`sockets`] | which legs are one call, and on what basis? |
 //! | [`build`], [`outcome`] | who, what, when, what came of it? |
@@ -35,6 +35,7 @@ pub mod keys;
 pub mod legs;
 pub mod mesh_pairs;
 pub mod outcome;
+pub mod potentials;
 pub mod rivals;
 pub mod rules;
 pub mod runs;

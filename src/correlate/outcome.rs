@@ -43,7 +43,8 @@ pub fn outcome(group: &Group, legs: &[Leg]) -> Outcome {
     let last_server = group.servers.last().map(|&i| &legs[i]);
     let told =
         client.or(last_server).or(group.clients.first().map(|&i| &legs[i])).expect("a group has a leg");
-    let attempts = client.map_or(group.servers.len() as u32, |c| c.attempts.max(group.servers.len() as u32));
+    let attempts = client
+        .map_or(group.servers.len() as u32, |c| c.attempts.unwrap_or(1).max(group.servers.len() as u32));
     let (stopped_at, stopped_why) = match stopped(client, first_server, last_server) {
         Some((stage, why)) => (Some(stage), Some(why)),
         None => (None, None),

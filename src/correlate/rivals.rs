@@ -1,5 +1,6 @@
 //! Who else could have been meant: a pair is `proven` or `keyed` only where nobody could.
 
+use super::clocks::Times;
 use super::compat::{share_a_key, slack_of};
 use super::runs::may_pair;
 use crate::model::{Leg, Side, SocketPair};
@@ -11,7 +12,7 @@ const COUNTED_RIVALS: usize = 2_000;
 /// Who else stands on the same connection, or names the same request.
 pub struct Rivals<'a> {
     legs: &'a [Leg],
-    slack_us: i64,
+    times: Times<'a>,
     /// Legs that a key of their own has joined: no rivals to those that share none with them. What they were joined by does not
     /// depend on who else used the connection, and neither may what they leave to others.
     apart: BTreeSet<usize>,
@@ -20,10 +21,10 @@ pub struct Rivals<'a> {
 }
 
 impl<'a> Rivals<'a> {
-    pub fn new(legs: &'a [Leg], clients: &[usize], servers: &[usize], slack_us: i64) -> Self {
+    pub fn new(legs: &'a [Leg], clients: &[usize], servers: &[usize], times: Times<'a>) -> Self {
         let mut rivals = Rivals {
             legs,
-            slack_us,
+            times,
             apart: BTreeSet::new(),
             by_socket: BTreeMap::new(),
             by_request: BTreeMap::new(),
@@ -63,7 +64,7 @@ impl<'a> Rivals<'a> {
     /// Those of `near` that overlap in time with any leg of the group and were not joined by keys that the group does not have.
     fn at_the_time(&self, near: &[usize], client: usize, servers: &[usize]) -> Vec<usize> {
         let group = || servers.iter().chain([&client]).map(|&i| &self.legs[i]);
-        let slack_us = slack_of(&self.legs[client], self.slack_us);
+        let slack_us = slack_of(&self.legs[client], self.times.slack_us);
         let from = group().map(|l| l.start.0).min().unwrap_or(0).saturating_sub(slack_us);
         let to = group().map(|l| l.end().0).max().unwrap_or(0).saturating_add(slack_us);
         let then = |i: usize| self.legs[i].end().0 >= from && self.legs[i].start.0 <= to;
@@ -76,7 +77,7 @@ impl<'a> Rivals<'a> {
         if near.len() > COUNTED_RIVALS {
             return false;
         }
-        let fits = |c: usize, s: usize| may_pair(&self.legs[c], &self.legs[s], self.slack_us);
+        let fits = |c: usize, s: usize| may_pair(&self.legs[c], &self.legs[s], self.times);
         near.iter().all(|&other| match self.legs[other].side {
             Side::Client => other == client || servers.iter().all(|&s| !fits(other, s)),
             Side::Server => servers.contains(&other) || !fits(client, other),

@@ -1,6 +1,7 @@
 //! Which legs of two rows could be each other's sides at all: rows are aligned in the runs that this gives, so that what else went over
 //! a connection at other times does not matter.
 
+use super::clocks::Times;
 use super::compat::{contradiction, share_a_key};
 use crate::model::Leg;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,8 +11,8 @@ pub const WEIGHED_PAIRS: usize = 250_000;
 
 /// Nothing speaks against the pair, and either they share a key or one of them has none: two legs that name different kinds
 /// of things could only be brought together by standing in the same step.
-pub fn may_pair(client: &Leg, server: &Leg, slack_us: i64) -> bool {
-    contradiction(client, server, slack_us).is_none()
+pub fn may_pair(client: &Leg, server: &Leg, times: Times) -> bool {
+    contradiction(client, server, times).is_none()
         && (share_a_key(client, server) || client.is_nameless() || server.is_nameless())
 }
 
@@ -21,7 +22,7 @@ pub fn runs(
     legs: &[Leg],
     clients: &[usize],
     servers: &[usize],
-    slack_us: i64,
+    times: Times,
 ) -> Vec<(Vec<usize>, Vec<usize>)> {
     if clients.len().saturating_mul(servers.len()) > WEIGHED_PAIRS {
         return vec![(clients.to_vec(), servers.to_vec())];
@@ -30,7 +31,7 @@ pub fn runs(
     let mut run_of: Vec<usize> = (0..clients.len()).collect();
     let mut server_run: Vec<Option<usize>> = Vec::with_capacity(servers.len());
     for &server in servers {
-        let near = (0..clients.len()).filter(|&c| may_pair(&legs[clients[c]], &legs[server], slack_us));
+        let near = (0..clients.len()).filter(|&c| may_pair(&legs[clients[c]], &legs[server], times));
         let joined: BTreeSet<usize> = near.map(|c| run_of[c]).collect();
         let run = joined.first().copied();
         if let Some(run) = run {

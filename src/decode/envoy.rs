@@ -178,7 +178,7 @@ impl<'l> EnvoyEntry<'l> {
         leg.response_details = wire.response_code_details.owned();
         leg.termination_details = wire.connection_termination_details.owned();
         leg.transport_failure = wire.upstream_transport_failure_reason.owned();
-        leg.attempts = wire.attempts.unsigned().and_then(|n| u32::try_from(n).ok()).unwrap_or(1);
+        leg.attempts = wire.attempts.unsigned().and_then(|n| u32::try_from(n).ok());
         leg.request_body_bytes = wire.bytes_received.unsigned();
         leg.response_body_bytes = wire.bytes_sent.unsigned();
         leg.trace = http_fields::trace(wire.traceparent.get());

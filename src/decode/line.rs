@@ -76,7 +76,7 @@ pub fn blank_leg(id: LegId, line: &Line<'_>, side: Side, observer: Observer, sta
         response_details: None,
         termination_details: None,
         transport_failure: None,
-        attempts: 1,
+        attempts: None,
         request_body_bytes: None,
         response_body_bytes: None,
         trace: None,

@@ -179,8 +179,8 @@ pub struct Leg {
     pub response_details: Option<String>,
     pub termination_details: Option<String>,
     pub transport_failure: Option<String>,
-    /// Upstream attempts that a client leg made (Envoy retries); 1 where the line does not say; 0 when none was made.
-    pub attempts: u32,
+    /// Upstream attempts that a client leg made (Envoy retries); 0 when none was made; `None` where the line does not say.
+    pub attempts: Option<u32>,
     pub request_body_bytes: Option<u64>,
     pub response_body_bytes: Option<u64>,
 

@@ -162,7 +162,7 @@ pub(super) struct LegRow<'a> {
     response_details: Option<&'a str>,
     termination_details: Option<&'a str>,
     transport_failure: Option<&'a str>,
-    attempts: u32,
+    attempts: Option<u32>,
     request_body_bytes: Option<u64>,
     response_body_bytes: Option<u64>,
     trace: Option<([u8; 16], [u8; 8])>,

@@ -124,7 +124,7 @@ fn certain(joined: &Joined, group: &Group, client: usize, last: usize) -> BasisW
     }
     let id = own.request_id.as_deref().unwrap_or_default();
     let attempts = match own.attempts {
-        2.. => format!(", which tells of {} attempts,", own.attempts),
+        Some(told @ 2..) => format!(", which tells of {told} attempts,"),
         _ => String::new(),
     };
     let sentence = format!(

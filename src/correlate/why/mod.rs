@@ -24,7 +24,7 @@ pub use principal::Step;
 pub use rivals::{Field, RunnerUp};
 
 use super::assemble::{calls, pairing_slack_us, pairs};
-use super::clocks::Clocks;
+use super::clocks::{Clocks, Times};
 use super::facts::Facts;
 use super::group::Group;
 use super::legs::distinct;
@@ -66,7 +66,6 @@ pub struct Joined<'a> {
     calls: Vec<Call>,
     facts: &'a Facts,
     rules: &'a Rules,
-    slack_us: i64,
     /// Place of a leg → its group.
     group_at: Vec<usize>,
     /// Whether a place is that of a leg inside the mesh.
@@ -77,9 +76,10 @@ pub struct Joined<'a> {
 impl<'a> Joined<'a> {
     pub fn new(legs: impl IntoIterator<Item = Leg>, facts: &'a Facts, rules: &'a Rules) -> Self {
         let legs = distinct(legs);
-        let clocks = Clocks::estimate(&legs, rules.skew_bound_us);
+        let clocks = Clocks::estimate(&legs);
         let compared = clocks.in_common_time(&legs).into_owned();
-        let groups = pairs(&compared, rules);
+        let times = Times { clocks: &clocks, slack_us: pairing_slack_us(rules) };
+        let groups = pairs(&compared, times);
         let calls = calls(&legs, &groups, &clocks, facts, rules);
         let mut group_at = vec![0; legs.len()];
         for (i, group) in groups.iter().enumerate() {
@@ -87,19 +87,11 @@ impl<'a> Joined<'a> {
         }
         let in_mesh = legs.iter().map(|l| l.is_mesh_client() || l.is_mesh_server()).collect();
         let call_at = calls.iter().enumerate().map(|(i, c)| (c.id, i)).collect();
-        Joined {
-            legs,
-            compared,
-            clocks,
-            groups,
-            calls,
-            facts,
-            rules,
-            slack_us: pairing_slack_us(rules),
-            group_at,
-            in_mesh,
-            call_at,
-        }
+        Joined { legs, compared, clocks, groups, calls, facts, rules, group_at, in_mesh, call_at }
+    }
+
+    fn times(&self) -> Times<'_> {
+        Times { clocks: &self.clocks, slack_us: pairing_slack_us(self.rules) }
     }
 
     fn call(&self, id: &CallId) -> Option<&Call> {
@@ -138,7 +130,7 @@ impl<'a> Joined<'a> {
 
     /// What two legs say about each other, in their common time.
     fn between(&self, client: usize, server: usize, attempt: Attempt) -> Vec<Evidence> {
-        let mut found = pair::between(&self.compared[client], &self.compared[server], self.slack_us, attempt);
+        let mut found = pair::between(&self.compared[client], &self.compared[server], self.times(), attempt);
         let shift_us = |place: usize| self.compared[place].start.0 - self.legs[place].start.0;
         let apart_us = shift_us(client) - shift_us(server);
         if apart_us != 0 {

@@ -5,13 +5,14 @@
 
 use super::evidence::{Attempt, Evidence, Kind, Weight};
 use super::words;
+use crate::correlate::clocks::Times;
 use crate::correlate::compat::{Contradiction, contradiction};
 use crate::correlate::edge_pairs;
 use crate::model::{Assurance, Identity, Leg, ObserverKind, Protocol, Side};
 
 /// Everything that the two lines say about each other, strongest first; what only one of them says is silent.
-pub fn between(client: &Leg, server: &Leg, slack_us: i64, attempt: Attempt) -> Vec<Evidence> {
-    let pair = Pair { client, server, slack_us, attempt };
+pub fn between(client: &Leg, server: &Leg, times: Times, attempt: Attempt) -> Vec<Evidence> {
+    let pair = Pair { client, server, times, attempt };
     let mut found: Vec<Evidence> = [
         pair.hop(),
         pair.span(),
@@ -31,18 +32,18 @@ pub fn between(client: &Leg, server: &Leg, slack_us: i64, attempt: Attempt) -> V
     .into_iter()
     .flatten()
     .collect();
-    if let Some(kind) = excluded_by(client, server, slack_us) {
+    if let Some(kind) = excluded_by(client, server, times) {
         found.iter_mut().filter(|e| e.kind == kind).for_each(|e| e.weight = Weight::Excluding);
     }
     found
 }
 
 /// What the join itself says cannot be.
-pub fn excluded_by(client: &Leg, server: &Leg, slack_us: i64) -> Option<Kind> {
+pub fn excluded_by(client: &Leg, server: &Leg, times: Times) -> Option<Kind> {
     if at_edge(client) {
         return edge_pairs::contradicts(client, server).then(|| edge_contradiction(client, server));
     }
-    contradiction(client, server, slack_us).map(|what| match what {
+    contradiction(client, server, times).map(|what| match what {
         Contradiction::Protocol => Kind::Protocol,
         Contradiction::Method | Contradiction::Path => Kind::Request,
         Contradiction::Caller => Kind::Caller,
@@ -75,7 +76,7 @@ pub fn at_edge(client: &Leg) -> bool {
 struct Pair<'a> {
     client: &'a Leg,
     server: &'a Leg,
-    slack_us: i64,
+    times: Times<'a>,
     attempt: Attempt,
 }
 
@@ -264,7 +265,7 @@ impl Pair<'_> {
             return None;
         }
         let values = [words::request(self.client), words::request(self.server)].map(Some);
-        let note = match excluded_by(self.client, self.server, self.slack_us) {
+        let note = match excluded_by(self.client, self.server, self.times) {
             None => (Weight::Explained, "; a route may rewrite it, or a Worker's record cut it"),
             Some(_) => (Weight::Doubtful, ""),
         };
@@ -358,7 +359,7 @@ impl Pair<'_> {
             } else {
                 format!("ends {} before", words::span(earlier))
             };
-            let bound = words::span(self.slack_us);
+            let bound = words::span(self.times.slack_us);
             (
                 Weight::Doubtful,
                 format!(

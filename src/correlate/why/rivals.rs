@@ -5,6 +5,7 @@ use super::evidence::{Attempt, Evidence, Kind, Weight};
 use super::pair::{at_edge, excluded_by};
 use super::words;
 use crate::correlate::align::strain_us;
+use crate::correlate::clocks::Times;
 use crate::correlate::edge_pairs;
 use crate::correlate::group::{Group, Rule};
 use crate::correlate::sockets::ToldSockets;
@@ -47,9 +48,9 @@ pub fn fields(joined: &Joined, group: &Group) -> Vec<Field> {
 }
 
 /// What keeps two legs from being one call: what they say of each other, or where the other ends of their connections are.
-fn excluded(told: &ToldSockets, client: &Leg, server: &Leg, slack_us: i64) -> Option<Kind> {
+fn excluded(told: &ToldSockets, client: &Leg, server: &Leg, times: Times) -> Option<Kind> {
     let elsewhere = || (!at_edge(client) && told.elsewhere(client, server)).then_some(Kind::Connection);
-    excluded_by(client, server, slack_us).or_else(elsewhere)
+    excluded_by(client, server, times).or_else(elsewhere)
 }
 
 fn field(joined: &Joined, told: &ToldSockets, group: &Group, place: usize) -> Field {
@@ -60,7 +61,7 @@ fn field(joined: &Joined, told: &ToldSockets, group: &Group, place: usize) -> Fi
     for other in (0..legs.len()).filter(|&o| !group.members().any(|m| m == o)) {
         let Some((client, server)) = sides(own, &legs[other]) else { continue };
         let ties = ties(client, server);
-        let excluded = excluded(told, client, server, joined.slack_us);
+        let excluded = excluded(told, client, server, joined.times());
         if ties.is_empty() && (excluded.is_some() || !client.is_nameless() && !server.is_nameless()) {
             continue;
         }
@@ -141,8 +142,8 @@ fn runner_up(joined: &Joined, told: &ToldSockets, group: &Group, place: usize, o
     let chosen = partner(joined, group, place, rival);
     let (at_client, at_server) = if own.side == Side::Client { (place, other) } else { (other, place) };
     let mut evidence = joined.between(at_client, at_server, Attempt::ONLY);
-    if excluded_by(client, server, joined.slack_us).is_none()
-        && excluded(told, client, server, joined.slack_us).is_some()
+    if excluded_by(client, server, joined.times()).is_none()
+        && excluded(told, client, server, joined.times()).is_some()
     {
         let connections = evidence.iter_mut().filter(|e| e.kind == Kind::Connection);
         connections.for_each(|e| e.weight = Weight::Excluding);
@@ -279,8 +280,10 @@ fn swapped(joined: &Joined, (client, server): (usize, usize), other: usize) -> S
 
 fn by_attempts_or_time(joined: &Joined, group: &Group, place: usize, other: usize) -> (Kind, String) {
     let legs = &joined.compared;
-    if legs[place].side == Side::Client && group.servers.len() >= legs[place].attempts.max(1) as usize {
-        let attempts = words::count(legs[place].attempts.max(1) as usize, "attempt", "attempts");
+    if legs[place].side == Side::Client
+        && group.servers.len() >= legs[place].attempts.unwrap_or(1).max(1) as usize
+    {
+        let attempts = words::count(legs[place].attempts.unwrap_or(1).max(1) as usize, "attempt", "attempts");
         let sentence = format!("the client made {attempts}, and as many lines that fit better are here");
         return (Kind::Attempts, sentence);
     }

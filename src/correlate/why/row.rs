@@ -31,7 +31,7 @@ impl Joined<'_> {
         for row in [&mut clients, &mut servers] {
             row.sort_by_key(|&p| (self.compared[p].start, p));
         }
-        let found = runs(&self.compared, &clients, &servers, self.slack_us);
+        let found = runs(&self.compared, &clients, &servers, self.times());
         let found = found.into_iter().find(|(c, s)| c.contains(&client) && s.contains(&server));
         let (clients, servers) = found.unwrap_or((clients, servers));
         (clients.len() == choice.clients && servers.len() == choice.servers)
