@@ -3,7 +3,7 @@
 use crate::export::Labels;
 use crate::scene::Scene;
 use crate::score::{Score, What};
-use crate::truth::{ACCUSING_FINDINGS, RealCall};
+use crate::truth::{ACCUSING_FINDINGS, RealCall, is_accusation};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub fn measure(scene: &Scene<'_>, labels: &Labels, score: &mut Score) {
@@ -65,7 +65,7 @@ fn count_found(scene: &Scene<'_>, call: usize, hit: &BTreeSet<String>, score: &m
         for tally in tallies {
             *(if found { &mut tally.right } else { &mut tally.missed }) += 1;
         }
-        if !found && is_complete(real) {
+        if !found && is_complete(real) && is_accusation(label) {
             let text = format!("{label} on {} was not found", scene.name(call));
             score.case(What::MissedFinding, scene, Some(call), scene.shown_by[call], text);
         }

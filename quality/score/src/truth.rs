@@ -169,7 +169,8 @@ impl RealCall {
     }
 }
 
-fn is_accusation(label: &str) -> bool {
+/// Says that somebody did what he should not have done, or that he was stopped from it.
+pub fn is_accusation(label: &str) -> bool {
     ACCUSATIONS.contains(&label) || ACCUSING_FINDINGS.contains(&label)
 }
 

@@ -1,0 +1,103 @@
+//! The join of a whole world in memory: what the store would say after `import`, without a store.
+//!
+//! Everything that decides is the engine's own. What is done here is what `correlate::task` and `correlate::inferred` do with the
+//! store's help: hand the join the connections, bring orphans together with what their caller was serving, and add up the coverage
+//! that findings of absence are held against. `tests/same_as_store.rs` holds this against the real path, call by call.
+
+use calltrail::correlate::adopt::{adopt, is_orphan, left_at};
+use calltrail::correlate::coverage::{self, Coverage};
+use calltrail::correlate::facts::Facts;
+use calltrail::correlate::{Rules, assemble};
+use calltrail::decode::decode_delivery;
+use calltrail::model::{Call, CallId, Delivery, Finding, Leg, Timestamp};
+use std::collections::HashMap;
+
+/// As in `correlate::inferred`: how long before an orphan its cause may have begun, and how far two clocks may be apart.
+const BACK_US: i64 = 60_000_000;
+const SLACK_US: i64 = 10_000_000;
+const LIMIT: usize = 5_000;
+
+pub struct Derived {
+    pub calls: Vec<Call>,
+    pub rejects: usize,
+    coverage: Coverage,
+}
+
+/// Every leg of the deliveries, which are numbered from 1.
+pub fn decode(deliveries: &[Delivery]) -> (Vec<Leg>, usize) {
+    let (mut legs, mut rejects) = (Vec::new(), 0);
+    for (delivery, number) in deliveries.iter().zip(1..) {
+        let decoded = decode_delivery(delivery, number);
+        legs.extend(decoded.legs);
+        rejects += decoded.rejects.len();
+    }
+    (legs, rejects)
+}
+
+pub fn derive(deliveries: &[Delivery], rules: &Rules) -> Derived {
+    let (legs, rejects) = decode(deliveries);
+    Derived { rejects, ..join(legs, rules) }
+}
+
+pub fn join(legs: Vec<Leg>, rules: &Rules) -> Derived {
+    let mut facts = Facts::default();
+    facts.add_legs(&legs);
+    let mut calls = assemble(legs, &facts, rules);
+    infer_parents(&mut calls);
+    let mut coverage = Coverage::new();
+    calls.iter().for_each(|call| coverage::count(&mut coverage, call, 1));
+    Derived { calls, rejects: 0, coverage }
+}
+
+impl Derived {
+    /// The findings of a call that hold at `as_of`: the store's `HOLDS`.
+    pub fn findings<'a>(&'a self, call: &'a Call, as_of: Timestamp) -> impl Iterator<Item = &'a Finding> {
+        let hour = call.start.hour();
+        call.findings.iter().filter(move |f| {
+            let reported = |observer: &String| {
+                let counts = self.coverage.get(&(observer.clone(), hour));
+                counts.is_some_and(|&[expected, seen, out_expected, out_seen]| match expected {
+                    1.. => seen * 100 >= expected * 99,
+                    _ => out_seen >= 1 && out_seen * 100 >= out_expected * 99,
+                })
+            };
+            f.raised_at <= as_of && f.absent_observer.as_ref().is_none_or(reported)
+        })
+    }
+}
+
+fn infer_parents(calls: &mut [Call]) {
+    let mut serving: HashMap<String, Vec<usize>> = HashMap::new();
+    for call in calls.iter().filter(|c| is_orphan(c)) {
+        serving.entry(call.caller.key()).or_default();
+    }
+    if serving.is_empty() {
+        return;
+    }
+    for (i, call) in calls.iter().enumerate() {
+        if let Some(served) = serving.get_mut(&call.callee.key()) {
+            served.push(i);
+        }
+    }
+    for served in serving.values_mut() {
+        served.sort_by_key(|&i| (calls[i].start, calls[i].id));
+    }
+    let parents: Vec<(usize, Option<CallId>)> = (0..calls.len())
+        .filter(|&i| is_orphan(&calls[i]))
+        .map(|i| (i, parent_of(&calls[i], calls, &serving)))
+        .collect();
+    for (i, parent) in parents {
+        (calls[i].parent_id, calls[i].parent_inferred) = (parent, parent.is_some());
+    }
+}
+
+fn parent_of(orphan: &Call, calls: &[Call], serving: &HashMap<String, Vec<usize>>) -> Option<CallId> {
+    let left = left_at(orphan)?;
+    let served = serving.get(&orphan.caller.key())?;
+    let first = served.partition_point(|&i| calls[i].start < left.plus_us(-BACK_US - SLACK_US));
+    let last = served.partition_point(|&i| calls[i].start <= left.plus_us(SLACK_US));
+    if last - first >= LIMIT {
+        return None;
+    }
+    adopt(orphan, served[first..last].iter().map(|&i| &calls[i]))
+}

@@ -1,0 +1,14 @@
+//! Measures calltrail's join: runs the engine in process over simulated worlds, by the million calls, and over real captures, and
+//! writes `docs/join-quality.md`.
+//!
+//! | file | question |
+//! |---|---|
+//! | [`derive`], [`judged`] | what would the store say after an import? |
+//! | [`captures`], [`degrade`] | what do the real captures say, whole and damaged? |
+//! | [`baselines`] | what would others make of the same lines? |
+
+pub mod baselines;
+pub mod captures;
+pub mod degrade;
+pub mod derive;
+pub mod judged;
