@@ -11,4 +11,5 @@ pub mod baselines;
 pub mod captures;
 pub mod degrade;
 pub mod derive;
+pub mod explain;
 pub mod judged;
