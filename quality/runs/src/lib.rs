@@ -4,8 +4,10 @@
 //! | file | question |
 //! |---|---|
 //! | [`derive`], [`judged`] | what would the store say after an import? |
-//! | [`captures`], [`degrade`] | what do the real captures say, whole and damaged? |
+//! | [`worlds`] | what does it say of simulated worlds? |
+//! | [`captures`], [`degrade`] | what of the real captures, whole and damaged? |
 //! | [`baselines`] | what would others make of the same lines? |
+//! | [`explain`] | which legs are behind a case? |
 
 pub mod baselines;
 pub mod captures;
@@ -13,3 +15,4 @@ pub mod degrade;
 pub mod derive;
 pub mod explain;
 pub mod judged;
+pub mod worlds;

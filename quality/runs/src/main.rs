@@ -1,43 +1,141 @@
-//! `cargo xtask join-quality`.
-use calltrail_quality::{baselines, captures, degrade, derive, judged};
-use calltrail_score::score;
+//! `cargo xtask join-quality`, and single runs for whoever looks for the cause of a figure.
 
-fn main() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    for (name, capture) in
-        [("fullstack-a", captures::fullstack_a(&root).unwrap()), ("hop", captures::hop(&root).unwrap())]
-    {
-        for seed in 0..6 {
-            let damage = if seed == 0 {
-                Default::default()
-            } else {
-                degrade::Damage {
-                    seed,
-                    lost: 0.05,
-                    twice: 0.05,
-                    late: 0.1,
-                    skew_us: 2_000_000,
-                    default_format: 0.3,
-                }
-            };
-            let (deliveries, truth) = degrade::degrade(&capture, damage);
-            let derived = derive::derive(&deliveries, &capture.rules);
-            let s = score(&truth, &judged::exported(&derived, judged::AS_OF), &capture.labels);
-            println!("== {name} {seed} : {} rejects", derived.rejects);
-            if std::env::args().nth(1) == Some(seed.to_string()) {
-                println!("{s}");
-            }
-            println!(
-                "pairs {}\n strict {}\n basis {:?}\nparents {}\nprincipals {} {}",
-                s.pairs, s.pairs_strict, s.by_basis, s.parents, s.principals, s.provable_principals
-            );
-            println!("false {:?} {:?}", s.false_accusations, s.false_alarms);
-            let legs = derive::decode(&deliveries).0;
-            for e in [baselines::by_span(&legs), baselines::traces(&legs), baselines::users_of_traces(&legs)]
-            {
-                let s = score(&truth, &e, &capture.labels);
-                println!("  baseline pairs {} principals {}", s.pairs, s.principals);
-            }
+use anyhow::{Context, Result, bail};
+use calltrail_quality::worlds::{self, Plan, Show};
+use calltrail_quality::{baselines, captures, degrade, derive, explain, judged};
+use calltrail_score::score;
+use calltrail_score::score::What;
+use calltrail_sim::faults::Faults;
+use calltrail_sim::world::Config;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+join-quality world [--preset NAME] [--calls N] [--worlds N] [--seed S] [--faults JSON] [--config JSON] [--show CASE,...] [--most N]
+join-quality capture fullstack-a|hop [--seed S] [--show CASE,...]   (seed 0: undamaged)
+
+CASE: wrong_proven, wrong_keyed, wrong_pair, false_accusation, wrong_principal, wrong_parent, missed_pair, missed_parent,
+missed_principal, missed_finding, unexplained_finding";
+
+fn main() -> ExitCode {
+    match run(std::env::args().skip(1).collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("join-quality: {error:#}");
+            ExitCode::FAILURE
         }
     }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// `--name value` pairs, and the words before them.
+struct Words {
+    plain: Vec<String>,
+    named: BTreeMap<String, String>,
+}
+
+impl Words {
+    fn new(words: Vec<String>) -> Result<Self> {
+        let (mut plain, mut named) = (Vec::new(), BTreeMap::new());
+        let mut words = words.into_iter();
+        while let Some(word) = words.next() {
+            match word.strip_prefix("--") {
+                Some(name) => {
+                    let value = words.next().with_context(|| format!("{word} needs a value\n{USAGE}"))?;
+                    named.insert(name.to_owned(), value);
+                }
+                None => plain.push(word),
+            }
+        }
+        Ok(Words { plain, named })
+    }
+
+    fn text(&self, name: &str, otherwise: &str) -> String {
+        self.named.get(name).cloned().unwrap_or_else(|| otherwise.to_owned())
+    }
+
+    fn number<T: std::str::FromStr>(&self, name: &str, otherwise: T) -> Result<T> {
+        match self.named.get(name) {
+            Some(text) => text.parse().ok().with_context(|| format!("--{name} {text} is no number")),
+            None => Ok(otherwise),
+        }
+    }
+}
+
+fn run(words: Vec<String>) -> Result<()> {
+    let words = Words::new(words)?;
+    let plain: Vec<&str> = words.plain.iter().map(String::as_str).collect();
+    match plain[..] {
+        ["world"] => world(&words),
+        ["capture", name] => capture(name, &words),
+        _ => bail!("{USAGE}"),
+    }
+}
+
+fn show(words: &Words) -> Result<Show> {
+    let names = words.text("show", "");
+    let what = names.split(',').filter(|n| !n.is_empty()).map(|n| {
+        serde_json::from_value::<What>(n.into()).with_context(|| format!("`{n}` is no case\n{USAGE}"))
+    });
+    Ok(Show {
+        what: what.collect::<Result<_>>()?,
+        scenario: words.named.get("scenario").cloned(),
+        most: words.number("most", 10)?,
+    })
+}
+
+fn world(words: &Words) -> Result<()> {
+    let preset = words.text("preset", "default");
+    let config = Config::preset(&preset).with_context(|| format!("`{preset}` is no preset"))?;
+    let mut value = serde_json::to_value(&config)?;
+    let more: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(&words.text("config", "{}")).context("--config")?;
+    value.as_object_mut().into_iter().for_each(|v| v.extend(more.clone()));
+    let mut config: Config = serde_json::from_value(value).context("--config")?;
+    config.calls = words.number("calls", config.calls)?;
+    let faults: Faults = serde_json::from_str(&words.text("faults", "{}")).context("--faults")?;
+    let plan = Plan { config, faults, declares_outages: false };
+    let started = std::time::Instant::now();
+    let verdict = worlds::run(
+        &plan,
+        words.number("seed", 1)?,
+        words.number("worlds", 1)?,
+        words.number("threads", 1)?,
+        &[],
+        &show(words)?,
+    );
+    verdict.explained.iter().for_each(|text| println!("{text}\n"));
+    println!("{}", verdict.ours.summary());
+    println!("{} worlds, {} rejects, {:?}", verdict.worlds, verdict.rejects, started.elapsed());
+    Ok(())
+}
+
+fn capture(name: &str, words: &Words) -> Result<()> {
+    let capture = match name {
+        "fullstack-a" => captures::fullstack_a(&root())?,
+        "hop" => captures::hop(&root())?,
+        _ => bail!("{USAGE}"),
+    };
+    let seed = words.number("seed", 0)?;
+    let damage = match seed {
+        0 => degrade::Damage::default(),
+        _ => degrade::Damage::of_the_issue(seed),
+    };
+    let (deliveries, truth) = degrade::degrade(&capture, damage);
+    let derived = derive::derive(&deliveries, &capture.rules);
+    let ours = score(&truth, &judged::exported(&derived, judged::AS_OF), &capture.labels);
+    let show = show(words)?;
+    let cases = ours.cases.iter().filter(|c| show.what.contains(&c.what)).take(show.most);
+    cases.for_each(|case| println!("{}\n", explain::explain(case, &truth, &derived)));
+    println!("{}", ours.summary());
+    let legs = derive::decode(&deliveries).0;
+    for baseline in [baselines::by_span, baselines::traces, baselines::users_of_traces] {
+        let score = score(&truth, &baseline(&legs), &capture.labels);
+        println!("baseline: pairs {}; principals {}", score.pairs, score.principals);
+    }
+    Ok(())
 }

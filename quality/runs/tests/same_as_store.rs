@@ -5,7 +5,10 @@ use calltrail::correlate::{Rules, task};
 use calltrail::model::{Call, CallFilter, Delivery};
 use calltrail::store::{Location, Order, Store};
 use calltrail_quality::judged::AS_OF;
+use calltrail_quality::worlds::Plan;
 use calltrail_quality::{captures, degrade, derive};
+use calltrail_sim::faults::{ClockFaults, Faults, PerSource};
+use calltrail_sim::world::Config;
 use std::path::PathBuf;
 
 fn root() -> PathBuf {
@@ -61,13 +64,23 @@ fn of_a_real_capture() {
 #[test]
 fn of_a_damaged_capture() {
     let capture = captures::fullstack_a(&root()).unwrap();
-    let damage = degrade::Damage {
-        seed: 1,
-        lost: 0.05,
-        twice: 0.05,
-        late: 0.1,
-        skew_us: 2_000_000,
-        default_format: 0.3,
+    assert_same(&degrade::degrade(&capture, degrade::Damage::of_the_issue(1)).0, &capture.rules);
+}
+
+#[test]
+fn of_a_simulated_world_with_all_faults() {
+    let config = Config { calls: 1_500, ..Config::default() };
+    let faults = Faults {
+        loss_percent: PerSource::same(3.0),
+        duplicate_lines_percent: 3.0,
+        recut_deliveries_percent: 3.0,
+        late_lines_percent: 5.0,
+        strip_headers_percent: 3.0,
+        default_format_percent: 20.0,
+        transit_max_s: 20.0,
+        clock: ClockFaults { offset_max_s: 1.0, ..ClockFaults::default() },
+        ..Faults::default()
     };
-    assert_same(&degrade::degrade(&capture, damage).0, &capture.rules);
+    let input = Plan { config, faults, declares_outages: false }.world(7, 0);
+    assert_same(&input.deliveries, &input.rules);
 }

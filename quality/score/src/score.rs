@@ -6,7 +6,7 @@ use crate::scene::Scene;
 use crate::tally::{PairTally, Tally};
 use crate::truth::{ABSENCE_FINDINGS, RealCall};
 use crate::{findings, pairs, parents, principals};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -14,7 +14,7 @@ use std::fmt;
 const KEPT_PER_SORT: usize = 40;
 
 /// A way to be wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
     WrongProven,
@@ -182,6 +182,13 @@ fn add_tallies(own: &mut BTreeMap<String, Tally>, other: BTreeMap<String, Tally>
 
 fn add_counts(own: &mut BTreeMap<String, usize>, other: BTreeMap<String, usize>) {
     other.into_iter().for_each(|(key, count)| *own.entry(key).or_default() += count);
+}
+
+impl Score {
+    /// Everything but the cases.
+    pub fn summary(&self) -> String {
+        Score { cases: Vec::new(), ..self.clone() }.to_string()
+    }
 }
 
 impl fmt::Display for Score {
