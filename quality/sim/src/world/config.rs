@@ -38,10 +38,12 @@ pub struct Config {
     pub instances_per_service: usize,
     /// Services whose proxies trace: each writes its own span over the application's.
     pub tracing_share: f64,
-    /// Services whose proxies set, and print, a hop id.
+    /// Services whose proxies set, and print, a hop id. Of the others half print what comes along, if anybody sets one.
     pub hop_share: f64,
     /// Services whose applications hand on every header, the hop id too, of those that hand on the trace's.
     pub forwards_hop_share: f64,
+    /// Requests of applications that claim another hop than the one they serve: an invented one, or an older one.
+    pub false_hop_share: f64,
     /// The Worker sends a hop id of its own.
     pub worker_hop: bool,
     /// The zone's own records of requests and subrequests are delivered.
@@ -120,6 +122,7 @@ impl Default for Config {
             tracing_share: 0.2,
             hop_share: 0.0,
             forwards_hop_share: 0.6,
+            false_hop_share: 0.0,
             worker_hop: false,
             zone_log: true,
             all_http2: false,
@@ -161,7 +164,14 @@ impl Config {
             "hop" => {
                 Config { hop_share: 1.0, forwards_hop_share: 0.8, worker_hop: true, all_http2: true, ..base }
             }
-            "mixed" => Config { hop_share: 0.5, tracing_share: 0.5, gateways: 1, worker_hop: true, ..base },
+            "mixed" => Config {
+                hop_share: 0.5,
+                false_hop_share: 0.02,
+                tracing_share: 0.5,
+                gateways: 1,
+                worker_hop: true,
+                ..base
+            },
             // 1,000 calls a second between web and api.
             "stripped" => Config { roots_per_second: 1_000.0, ..quiet(base) },
             _ => return None,

@@ -192,7 +192,11 @@ impl Sim<'_> {
 
     /// A call made because of another. When it is answered.
     fn cause(&mut self, work: &mut Work, leg: &Leg, at_us: i64) -> i64 {
-        let headers = work.received.handed_on(work.forwards, &mut self.dice);
+        let mut headers = work.received.handed_on(work.forwards, &mut self.dice);
+        if self.dice.chance(self.config.false_hop_share) {
+            let older = work.received.parent_hop.clone().filter(|_| self.dice.chance(0.5));
+            headers.hop = Some(older.unwrap_or_else(|| self.dice.hex::<16>()));
+        }
         let order = work.order(leg, headers, at_us);
         let done = self.call(&work.under.cause.by(work.under.call), order);
         work.status = work.status.max(as_own_status(done.status));

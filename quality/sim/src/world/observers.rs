@@ -118,7 +118,7 @@ fn caller_line(exchange: &Exchange, topology: &Topology, dice: &mut Dice) -> Env
     (record.start_us, record.duration_us) = (exchange.start_us, exchange.end_us - exchange.start_us);
     record.protocol = if own.proxy.is_gateway { protocol(Speaks::Http1) } else { protocol(speaks) };
     record.upstream_cluster = callee.map(|c| c.cluster.clone());
-    record.prints_hop = service.sets_hop;
+    record.prints_hop = service.prints_hop;
     if let Some(socket) = exchange.app_socket {
         record.connection_id = socket.connection_id;
         record.downstream_direct_remote_address = Some(match exchange.entry {
@@ -158,7 +158,7 @@ fn callee_line(exchange: &Exchange, attempt: &Attempt, topology: &Topology, dice
     (record.start_us, record.duration_us) = (attempt.arrived_us, attempt.served_us - attempt.arrived_us);
     (record.direction, record.role) = (Direction::Inbound, Role::Callee);
     record.protocol = protocol(service.speaks);
-    record.prints_hop = service.sets_hop;
+    record.prints_hop = service.prints_hop;
     record.downstream_local_uri_san = Some(service.spiffe_id.clone());
     record.downstream_peer_uri_san = Some(topology.of(exchange.from).spiffe_id.clone());
     record.downstream_peer_serial = Some(caller.certificate_serial.clone());

@@ -46,6 +46,8 @@ pub struct Service {
     pub forwards: Forwards,
     pub traces: bool,
     pub sets_hop: bool,
+    /// The log format asks for hop ids. Where the proxy sets none, it prints what the application sent, be it an older one.
+    pub prints_hop: bool,
     pub proxies: Vec<ProxyNo>,
 }
 
@@ -112,6 +114,8 @@ impl Topology {
         forwards: Forwards,
     ) {
         let service = self.services.len();
+        let sets_hop = speaks != Speaks::Tcp && dice.chance(config.hop_share);
+        let prints_hop = sets_hop || (config.hop_share > 0.0 && dice.chance(0.5));
         let count = if name == GATEWAY { config.gateways } else { config.instances_per_service };
         let proxies = (0..count.max(1)).map(|i| self.start(config, dice, name, service, i)).collect();
         let passes_everything = forwards == Forwards::Known && dice.chance(config.forwards_hop_share);
@@ -124,7 +128,8 @@ impl Topology {
             forwards,
             // An api-gateway ignores the listeners' tracing of proxy-defaults.
             traces: name != GATEWAY && dice.chance(config.tracing_share),
-            sets_hop: speaks != Speaks::Tcp && dice.chance(config.hop_share),
+            sets_hop,
+            prints_hop,
             proxies,
         });
     }

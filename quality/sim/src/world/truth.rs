@@ -143,8 +143,9 @@ fn looks(exchange: &Exchange, topology: &Topology) -> Option<Looks> {
     if exchange.around.is_some() {
         return None;
     }
-    let to = &topology.services[exchange.to?];
-    if to.speaks == Speaks::Tcp || (topology.of(exchange.from).sets_hop && to.sets_hop) {
+    let (from, to) = (topology.of(exchange.from), &topology.services[exchange.to?]);
+    let both_print_hops = from.prints_hop && to.prints_hop;
+    if to.speaks == Speaks::Tcp || (from.sets_hop && both_print_hops) {
         return None;
     }
     let last = exchange.attempts.last()?;
@@ -162,7 +163,7 @@ fn looks(exchange: &Exchange, topology: &Topology) -> Option<Looks> {
             client.request_id.as_deref().map(masked),
             client.cf_ray.clone(),
             client.calltrail.as_ref().map(|c| c.text.clone()),
-            client.hop.clone(),
+            client.hop.clone().filter(|_| both_print_hops),
             exchange.method.clone(),
             exchange.path.clone(),
         ],
