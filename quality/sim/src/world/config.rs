@@ -161,9 +161,14 @@ impl Config {
                 config
             }
             "http2-fanout" => Config { all_http2: true, fan_out: (8, 40), tracing_share: 0.0, ..base },
-            "hop" => {
-                Config { hop_share: 1.0, forwards_hop_share: 0.8, worker_hop: true, all_http2: true, ..base }
-            }
+            "hop" => Config {
+                hop_share: 1.0,
+                false_hop_share: 0.01,
+                forwards_hop_share: 0.8,
+                worker_hop: true,
+                all_http2: true,
+                ..base
+            },
             "mixed" => Config {
                 hop_share: 0.5,
                 false_hop_share: 0.02,
