@@ -33,6 +33,7 @@ pub mod header;
 pub mod inferred;
 pub mod keys;
 pub mod legs;
+pub mod likeness;
 pub mod mesh_pairs;
 pub mod outcome;
 pub mod potentials;
