@@ -12,6 +12,9 @@ use std::sync::Arc;
 /// Where an outsider comes from.
 const OUTSIDER: &str = "outsider";
 
+/// The service that keeps headers for later.
+pub const COMPROMISED: &str = "api";
+
 /// What an attacker shows of a request that is not his.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shows {
@@ -48,6 +51,7 @@ impl Sim<'_> {
             "replayed_both" => self.theft(name, Both, at_us),
             "forged_header" => self.theft(name, Forged, at_us),
             "forged_with_trace" => self.theft(name, ForgedInTrace, at_us),
+            "swapped_header" => self.swapped(at_us),
             "mesh_bypass" => self.mesh_bypass(name, at_us),
             _ => self.faulty_worker(name, at_us),
         }
@@ -197,6 +201,24 @@ impl Sim<'_> {
         let order = Order { from, leg, id: &id, headers, at_us, entry: None, around: None, abort_us: None };
         let call = self.call(&attack(name, None), order).call;
         self.label_shown(call, shows);
+    }
+
+    /// A service that is at work for one visitor names another, whose request it has answered before.
+    fn swapped(&mut self, at_us: i64) {
+        let compromised = self.topology.service(COMPROMISED);
+        let visitor = self.dice.one_of(&self.people).clone();
+        let fits = |p: &&Past| {
+            let of_another = p.headers.calltrail.as_ref().is_some_and(|c| *c.subject != *visitor.subject);
+            of_another && p.end_us + 500_000 < at_us && !p.is_shared && p.touched.contains(&compromised)
+        };
+        let kept: Vec<&Past> = self.past.iter().filter(fits).collect();
+        let Some(route) = visitor_route("orders").filter(|_| !kept.is_empty()) else { return };
+        self.swap = self.dice.one_of(&kept).headers.calltrail.clone();
+        let id = self.id();
+        let scenario = super::routes::Route { name: "swapped_header", ..*route };
+        self.visit(&Visit { route: &scenario, at_us, visitor: Some(visitor), inbound: None, id: &id });
+        self.swap = None;
+        self.sent.clear();
     }
 
     /// An intention too wide lets a job ask a service that should be reached only through the edge.

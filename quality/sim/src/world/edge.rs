@@ -24,7 +24,7 @@ pub struct Visitor {
 }
 
 pub struct Visit<'a> {
-    pub route: &'static Route,
+    pub route: &'a Route,
     pub at_us: i64,
     /// `None`: no valid token.
     pub visitor: Option<Visitor>,

@@ -7,7 +7,7 @@ use super::exchange::{App, Attempt, Exchange, Face, Verdict};
 use super::headers::Headers;
 use super::routes::{Ending, Leg, Step, steps};
 use super::topology::{Forwards, ProxyNo, ServiceNo, Speaks};
-use super::truth::{Asked, Cause};
+use super::truth::{Asked, Cause, finding};
 use crate::records::CallNo;
 
 /// A request as somebody decides to make it.
@@ -197,10 +197,24 @@ impl Sim<'_> {
             let older = work.received.parent_hop.clone().filter(|_| self.dice.chance(0.5));
             headers.hop = Some(older.unwrap_or_else(|| self.dice.hex::<16>()));
         }
+        let swapped = self.swap_header(work, &mut headers);
         let order = work.order(leg, headers, at_us);
         let done = self.call(&work.under.cause.by(work.under.call), order);
+        if swapped {
+            self.ledger.find(done.call, finding::REPLAYED_HEADER);
+            // The edge's record of the request that it is made for names another.
+            self.ledger.find(done.call, finding::IDENTITY_MISMATCH);
+        }
         work.status = work.status.max(as_own_status(done.status));
         done.at_us
+    }
+
+    /// A compromised service sends the header of a request that it has answered long ago.
+    fn swap_header(&mut self, work: &Work, headers: &mut Headers) -> bool {
+        let is_compromised = self.topology.of(work.proxy).name == super::attacks::COMPROMISED;
+        let Some(other) = self.swap.take_if(|_| is_compromised) else { return false };
+        headers.calltrail = Some(other);
+        true
     }
 
     /// Work that outlives its request.

@@ -50,6 +50,7 @@ struct Past {
     /// As the first service received them.
     headers: Headers,
     start_us: i64,
+    end_us: i64,
     /// Services that the trace has reached.
     touched: BTreeSet<ServiceNo>,
     /// Visitors send this trace with other requests, too: who will be called in it is not known yet.
@@ -74,6 +75,8 @@ struct Sim<'a> {
     touched: BTreeSet<ServiceNo>,
     /// Headers that it has sent to gateways.
     sent: Vec<(Headers, CallNo)>,
+    /// A header of another request that the first compromised service of the root at hand will send instead of the right one.
+    swap: Option<Arc<headers::Signed>>,
 }
 
 pub fn simulate(config: &Config, seed: u64) -> World {
@@ -111,6 +114,7 @@ impl<'a> Sim<'a> {
             past: VecDeque::new(),
             touched: BTreeSet::new(),
             sent: Vec::new(),
+            swap: None,
         }
     }
 
@@ -201,8 +205,8 @@ impl<'a> Sim<'a> {
     fn recall(&mut self, is_shared: bool) {
         let touched = self.touched.clone();
         for (headers, call) in std::mem::take(&mut self.sent) {
-            let start_us = self.ledger.calls[call].start_us;
-            self.past.push_back(Past { headers, start_us, touched: touched.clone(), is_shared });
+            let (start_us, end_us) = (self.ledger.calls[call].start_us, self.ledger.calls[call].end_us);
+            self.past.push_back(Past { headers, start_us, end_us, touched: touched.clone(), is_shared });
         }
         while self.past.len() > REMEMBERED {
             self.past.pop_front();

@@ -206,6 +206,7 @@ pub const ATTACKS: &[(&str, f64)] = &[
     ("replayed_both", 4.0),
     ("forged_header", 4.0),
     ("forged_with_trace", 3.0),
+    ("swapped_header", 3.0),
     ("mesh_bypass", 3.0),
     ("edge_conflict", 3.0),
     ("edge_mismatch", 3.0),
