@@ -135,7 +135,7 @@ async fn correlate(store: Store, rules: Rules, committed: watch::Receiver<u64>, 
                 () = office.lost() => tracing::warn!("the correlator's office was lost: it is asked for again"),
             }
         };
-        task::run(store.clone(), rules.clone(), head.clone(), until_stopped_or_lost).await;
+        task::run(store.clone(), rules.clone(), SystemClock, head.clone(), until_stopped_or_lost).await;
         office.leave().await;
     }
     hearing.abort();

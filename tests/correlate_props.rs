@@ -9,7 +9,7 @@ use calltrail::correlate::rules::{HeaderKey, KeyMaterial};
 use calltrail::correlate::{Rules, assemble, task};
 use calltrail::decode::{decode_delivery, frame};
 use calltrail::evidence::delivery_id;
-use calltrail::model::{Call, CallFilter, Delivery, DeliveryId, Leg, Timestamp};
+use calltrail::model::{Call, CallFilter, Delivery, DeliveryId, Leg, SystemClock, Timestamp};
 use calltrail::store::{Location, Order, Store};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -232,11 +232,11 @@ async fn derived(deliveries: Vec<Delivery>) -> (Vec<Call>, Vec<Call>) {
     let store = Store::open(&Location::Directory(directory.path().to_owned())).await.unwrap();
     for delivery in deliveries {
         store.commit(&[delivery]).await.unwrap();
-        task::catch_up(&store, &rules()).await.unwrap();
+        task::catch_up(&store, &rules(), &SystemClock).await.unwrap();
     }
     let live = stored(&store).await;
     store.reset_derived().await.unwrap();
-    task::catch_up(&store, &rules()).await.unwrap();
+    task::catch_up(&store, &rules(), &SystemClock).await.unwrap();
     let rebuilt = stored(&store).await;
     store.close().await;
     (live, rebuilt)

@@ -10,6 +10,8 @@ mod derived;
 mod evidence;
 #[path = "store_conformance/fixtures.rs"]
 mod fixtures;
+#[path = "store_conformance/journal.rs"]
+mod journal;
 #[path = "store_conformance/opening.rs"]
 mod opening;
 #[path = "store_conformance/questions.rs"]
@@ -66,6 +68,11 @@ stories! {
     summary::counting_stops_at_its_bound_with_the_newest,
     summary::quantiles_are_durations_that_a_call_really_took,
     summary::findings_are_counted_by_severity_while_they_hold,
+    journal::what_is_taken_back_is_kept_in_its_order,
+    journal::what_nobody_was_told_is_not_kept,
+    journal::deriving_old_ground_again_leaves_the_journal_as_it_is,
+    journal::a_finding_that_never_counted_is_not_taken_back,
+    journal::whoever_lost_the_office_takes_nothing_back,
     opening::what_was_written_is_there_after_opening_again,
     opening::a_database_of_a_newer_version_is_refused_with_a_sentence,
     opening::tokens_are_kept_by_name_until_revoked,

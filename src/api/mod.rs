@@ -4,6 +4,7 @@ pub mod auth;
 mod calls;
 mod cursor;
 pub mod dto;
+pub mod dto_history;
 mod dto_leg;
 pub mod dto_why;
 pub mod error;
@@ -12,6 +13,7 @@ mod grafana;
 mod grafana_params;
 mod grafana_rows;
 mod health;
+pub mod history;
 mod index;
 pub mod lookup;
 pub mod params;
@@ -69,6 +71,7 @@ const PATHS: &[&str] = &[
     "/v1/calls/ID",
     "/v1/calls/ID/evidence",
     "/v1/calls/ID/why",
+    "/v1/calls/ID/history",
     "/v1/traces/ID",
     "/v1/findings",
     "/v1/rejects",
@@ -91,6 +94,7 @@ pub fn router(context: Context, uploads: Router) -> Router {
         .route("/v1/calls/{id}", get(calls::one))
         .route("/v1/calls/{id}/evidence", get(calls::evidence))
         .route("/v1/calls/{id}/why", get(why::one))
+        .route("/v1/calls/{id}/history", get(history::one))
         .route("/v1/traces/{id}", get(traces::one))
         .route("/v1/findings", get(findings::list))
         .route("/v1/rejects", get(rejects::list))

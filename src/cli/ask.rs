@@ -9,10 +9,11 @@ use crate::api::dto::{
     self, CallDto, CallsPage, EvidenceDto, EvidenceLine, FindingRow, FindingsPage, RejectDto, RejectsPage,
     TraceDto,
 };
+use crate::api::dto_history::HistoryDto;
 use crate::api::dto_why::WhyDto;
 use crate::api::error::ApiError;
 use crate::api::lookup::{self, Found};
-use crate::api::why;
+use crate::api::{history, why};
 use crate::correlate::Rules;
 use crate::model::{CallFilter, Clock, Cursor, FindingFilter, SystemClock, Timestamp, TraceId};
 use crate::store::{Order, Store};
@@ -182,6 +183,17 @@ impl Asked {
                 Ok(WhyDto { complete: complete(store).await?, ..answer })
             }
             Asked::Server(remote) => remote.about_call(id, "why", as_of).await,
+        }
+    }
+
+    /// What was believed of a call when. `rules` are those of the data; a server has its own.
+    pub async fn history(&self, id: &str, as_of: Option<Timestamp>, rules: &Rules) -> Result<HistoryDto> {
+        match self {
+            Asked::Data(store) => {
+                let answer = history::answer(store, rules, id, moment(as_of)).await?;
+                Ok(HistoryDto { complete: complete(store).await?, ..answer })
+            }
+            Asked::Server(remote) => remote.about_call(id, "history", as_of).await,
         }
     }
 

@@ -11,6 +11,7 @@ mod demo_capture;
 mod demo_report;
 pub mod export;
 mod filter;
+pub mod history;
 pub mod import;
 mod input;
 mod page;
@@ -81,6 +82,8 @@ pub enum Command {
     Call(call::CallArgs),
     /// Explains why a call was joined as it was: evidence, runners-up, parent, principal, findings
     Why(why::WhyArgs),
+    /// Tells what was believed of a call when, and what was taken back
+    History(history::HistoryArgs),
     /// Draws the calls of a trace as a tree
     Trace(trace::TraceArgs),
     /// Lists findings, newest first
@@ -109,6 +112,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Calls(args) => calls::calls(args, &cli.place).await,
         Command::Call(args) => call::run(args, &cli.place).await,
         Command::Why(args) => why::run(args, &cli.place).await,
+        Command::History(args) => history::run(args, &cli.place).await,
         Command::Trace(args) => trace::run(args, &cli.place).await,
         Command::Findings(args) => calls::findings(args, &cli.place).await,
         Command::Rejects(args) => calls::rejects(args, &cli.place).await,

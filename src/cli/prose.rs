@@ -5,9 +5,6 @@ use std::fmt::Write;
 
 /// Columns of a page: what fits beside another window.
 pub const PAGE: usize = 100;
-/// Columns of a label.
-pub const LABEL: usize = 11;
-
 /// Words in lines of at most `width` columns. A word that is longer stands alone.
 pub fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
@@ -35,11 +32,13 @@ pub fn sentence(text: &str) -> String {
 pub struct Prose {
     pub text: String,
     pub paint: Paint,
+    /// Columns of a label.
+    label_width: usize,
 }
 
 impl Prose {
-    pub fn new(paint: Paint) -> Self {
-        Prose { text: String::new(), paint }
+    pub fn new(paint: Paint, label_width: usize) -> Self {
+        Prose { text: String::new(), paint, label_width }
     }
 
     pub fn line(&mut self, text: &str) {
@@ -53,12 +52,13 @@ impl Prose {
 
     /// A line of a list: `lead` stands in a column of `lead_width`, the text beside it.
     pub fn item(&mut self, label: &str, lead_width: usize, lead: &str, text: &str) {
-        let mut label = self.paint.bold(&format!("{label:<LABEL$}"));
+        let label_width = self.label_width;
+        let mut label = self.paint.bold(&format!("{label:<label_width$}"));
         let mut lead = self.paint.dim(&format!("{lead:<lead_width$}"));
-        for line in wrapped(text, PAGE - LABEL - lead_width) {
+        for line in wrapped(text, PAGE - label_width - lead_width) {
             let full = format!("{label}{lead}{line}");
             let _ = writeln!(self.text, "{}", full.trim_end());
-            (label, lead) = (" ".repeat(LABEL), " ".repeat(lead_width));
+            (label, lead) = (" ".repeat(label_width), " ".repeat(lead_width));
         }
     }
 }

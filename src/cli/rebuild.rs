@@ -4,6 +4,7 @@ use super::Place;
 use super::ask::open_existing;
 use super::progress;
 use crate::correlate::Rules;
+use crate::model::SystemClock;
 use crate::store::Store;
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -90,7 +91,7 @@ async fn derive_alone(store: &Store, rules: &Rules) -> Result<()> {
         }
     };
     tokio::select! {
-        derived = crate::correlate::task::catch_up(store, rules) => derived.context("cannot derive the calls")?,
+        derived = crate::correlate::task::catch_up(store, rules, &SystemClock) => derived.context("cannot derive the calls")?,
         () = watched => {}
     }
     bar.finish_and_clear();

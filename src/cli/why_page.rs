@@ -10,11 +10,13 @@ use crate::api::dto_why::{
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+/// Columns of a label.
+const LABEL: usize = 11;
 /// Columns of the name of a piece of evidence.
 const KIND: usize = 13;
 
 pub fn why(why: &WhyDto, paint: Paint) -> String {
-    let mut page = Page { prose: Prose::new(paint), names: names(why), why };
+    let mut page = Page { prose: Prose::new(paint, LABEL), names: names(why), why };
     page.title();
     page.joined();
     page.lines();

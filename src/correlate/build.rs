@@ -100,7 +100,7 @@ fn callee(group: &Group, legs: &[Leg]) -> Identity {
 ///
 /// Live: the grace period (see `Rules::grace_us_after`) runs from the last end that a leg tells. Lines that are imported long
 /// after the fact settle at once; what comes more than the grace period after the first of them amends the call.
-fn settling(legs: &[Leg], rules: &Rules) -> (Timestamp, bool) {
+pub(super) fn settling(legs: &[Leg], rules: &Rules) -> (Timestamp, bool) {
     let mut in_order: Vec<&Leg> = legs.iter().collect();
     in_order.sort_by_key(|l| l.line.received_at);
     let first_received = in_order.first().map(|l| l.line.received_at).unwrap_or_default();

@@ -12,12 +12,14 @@
 //! | [`header`], [`custody`] | on whose behalf, and how do we know? |
 //! | [`decisions`], [`findings`] | by whose leave; what is wrong or unproven? |
 //! | [`keys`], [`facts`], [`coverage`] | what can legs find each other by; what must be known from beyond them? |
+//! | [`believed`] | what does a step take back? |
 //! | [`why`] | why is a call as it is? |
 //! | [`closure`], [`inferred`], [`task`] | the only part that asks the store: carries all this along the committed evidence |
 
 pub mod adopt;
 pub mod align;
 pub mod assemble;
+pub mod believed;
 pub mod build;
 pub mod clocks;
 pub mod closure;

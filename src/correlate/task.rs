@@ -3,13 +3,14 @@
 
 use super::adopt::is_orphan;
 use super::assemble::pairing_slack_us;
+use super::believed::taken_back;
 use super::closure::Closure;
 use super::coverage::{self, Coverage};
 use super::facts::{CONNECTION_SLACK_US, Facts, connection_of};
 use super::inferred::infer_parents;
 use super::{Rules, assemble, keys};
 use crate::decode::{DecodedDelivery, decode_delivery_in};
-use crate::model::{Call, CallId, CustomFormat, Leg, Timestamp};
+use crate::model::{Call, CallId, Clock, CustomFormat, Leg, Timestamp};
 use crate::store::{
     Change, Connection, CoverageDelta, IndexedCall, Position, Store, StoreError, StoredDelivery, StoredReject,
 };
@@ -23,9 +24,9 @@ const LINES_PER_STEP: usize = 5_000;
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Derives until the evidence's end has been reached, then returns. For `import`, `rebuild` and tests.
-pub async fn catch_up(store: &Store, rules: &Rules) -> Result<(), StoreError> {
+pub async fn catch_up(store: &Store, rules: &Rules, clock: &dyn Clock) -> Result<(), StoreError> {
     let mut position = store.take_correlator().await?;
-    while let Some(next) = step(store, rules, position).await? {
+    while let Some(next) = step(store, rules, clock, position).await? {
         position = next;
     }
     Ok(())
@@ -36,6 +37,7 @@ pub async fn catch_up(store: &Store, rules: &Rules) -> Result<(), StoreError> {
 pub async fn run(
     store: Store,
     rules: Rules,
+    clock: impl Clock,
     mut committed: watch::Receiver<u64>,
     stop: impl Future<Output = ()>,
 ) {
@@ -43,7 +45,7 @@ pub async fn run(
     let mut position: Option<Position> = None;
     loop {
         committed.mark_unchanged();
-        let outcome = advance(&store, &rules, &mut position).await;
+        let outcome = advance(&store, &rules, &clock, &mut position).await;
         let wait = async {
             match outcome {
                 Ok(true) => {}
@@ -67,13 +69,18 @@ pub async fn run(
 }
 
 /// One step; true when there may be more to do at once.
-async fn advance(store: &Store, rules: &Rules, position: &mut Option<Position>) -> Result<bool, StoreError> {
+async fn advance(
+    store: &Store,
+    rules: &Rules,
+    clock: &dyn Clock,
+    position: &mut Option<Position>,
+) -> Result<bool, StoreError> {
     let at = match *position {
         Some(at) => at,
         None => store.take_correlator().await?,
     };
     *position = Some(at);
-    match step(store, rules, at).await {
+    match step(store, rules, clock, at).await {
         Ok(Some(next)) => {
             *position = Some(next);
             Ok(true)
@@ -87,10 +94,16 @@ async fn advance(store: &Store, rules: &Rules, position: &mut Option<Position>) 
     }
 }
 
-/// Derives the next deliveries; `None` when there are none.
-pub async fn step(store: &Store, rules: &Rules, at: Position) -> Result<Option<Position>, StoreError> {
+/// Derives the next deliveries; `None` when there are none. The clock tells when beliefs were taken back, nothing else.
+pub async fn step(
+    store: &Store,
+    rules: &Rules,
+    clock: &dyn Clock,
+    at: Position,
+) -> Result<Option<Position>, StoreError> {
     let deliveries = store.deliveries_after(at.number, LINES_PER_STEP).await?;
     let Some(last) = deliveries.last().map(|d| d.number) else { return Ok(None) };
+    let reaches_end = deliveries.iter().map(|d| d.delivery.lines.len()).sum::<usize>() < LINES_PER_STEP;
     let formats = rules.formats.clone();
     let decoded = tokio::task::spawn_blocking(move || decode_all(deliveries, &formats)).await;
     let Decoded { legs, rejects } =
@@ -102,7 +115,9 @@ pub async fn step(store: &Store, rules: &Rules, at: Position) -> Result<Option<P
     let (mut calls, closure, facts) = assemble_apart(closure, facts, rules.clone()).await?;
     let changed_orphans = infer_parents(store, &closure.replaced, &mut calls).await?;
 
+    let journal = taken_back(&closure.replaced, &calls, clock.now(), last);
     let mut change = difference(&closure, calls, changed_orphans, &facts);
+    (change.journal, change.reaches_end) = (journal, reaches_end);
     change.rejects = rejects;
     change.connections = connections;
     (change.epoch, change.from, change.to) = (at.epoch, at.number, last);

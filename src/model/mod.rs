@@ -13,6 +13,7 @@ pub mod finding;
 pub mod format;
 pub mod identity;
 pub mod ids;
+pub mod journal;
 pub mod leg;
 pub mod time;
 pub mod trace_context;
@@ -25,6 +26,7 @@ pub use finding::{Finding, FindingKind, Severity};
 pub use format::{CustomFormat, DurationUnit};
 pub use identity::{Assurance, Identity, IdentityKind, SpiffeId};
 pub use ids::{CallId, DeliveryId, LegId, LineHash, SpanId, TraceId};
+pub use journal::{Believed, JournalDraft, JournalEntry};
 pub use leg::{
     CONNECTION_SLACK_US, Certificate, EdgeDecision, Leg, LineRef, Observer, ObserverKind, Principal,
     Protocol, ResponseFlags, Side, SignedPrincipal, SocketPair, Verdict,

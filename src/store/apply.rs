@@ -8,7 +8,7 @@ use super::error::inconsistent;
 use super::statement::{Bind, Stmt, Tx, insert, stmt};
 use super::{
     Change, CoverageDelta, IndexedCall, Position, Store, StoreError, StoredReject, connections, index_text,
-    packed,
+    journal, packed,
 };
 use crate::model::{Call, CallId, Effect, Finding, LegId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -54,6 +54,7 @@ impl Store {
         let rows = CallRows::of(&upserts)?;
         let mut tx = self.begin_derived().await?;
         move_position(&mut tx, change).await?;
+        journal::write(&mut tx, change).await?;
         let old = old_calls(&mut tx, &upserts, &change.removed).await?;
         let removed: Vec<CallId> = old.keys().filter(|id| !upserts.contains_key(id)).copied().collect();
         let findings = replace_findings(&mut tx, &old, &rows.findings).await?;

@@ -11,6 +11,7 @@
 //! | `office` | who may derive |
 //! | `apply`, `connections`, `derived` | what the correlator writes, and what it asks for |
 //! | `calls`, `findings`, `coverage`, `select` | questions, and the filters as SQL |
+//! | `journal` | what had been believed and is no longer |
 //! | `summary` | counts and quantiles for dashboards |
 //! | `packed`, `packed_leg` | the whole call as bytes |
 //! | `tokens` | bearer tokens |
@@ -27,6 +28,7 @@ mod derived;
 mod dialect;
 mod error;
 mod findings;
+mod journal;
 mod location;
 mod office;
 mod open;

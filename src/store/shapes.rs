@@ -1,6 +1,6 @@
 //! What goes into the store and comes out of it: shapes of the domain, not rows.
 
-use crate::model::{Call, CallId, Cursor, Delivery, RejectReason, SocketPair, Timestamp};
+use crate::model::{Call, CallId, Cursor, Delivery, JournalDraft, RejectReason, SocketPair, Timestamp};
 
 /// What became of a delivery in a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +84,10 @@ pub struct Change {
     /// Added to the spans that are stored.
     pub connections: Vec<Connection>,
     pub coverage: Vec<CoverageDelta>,
+    /// What the change takes back, to be kept if it had been believed.
+    pub journal: Vec<JournalDraft>,
+    /// Nothing that was committed when the step began is left to be derived.
+    pub reaches_end: bool,
 }
 
 /// One page, newest first or oldest first; `next` is where the following page starts, `None` when this was the last.

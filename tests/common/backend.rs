@@ -28,6 +28,14 @@ impl Backend {
         self.directory.path().join("data")
     }
 
+    /// The same data, for whoever opens them without a command.
+    pub fn location(&self) -> calltrail::store::Location {
+        match &self.database {
+            Some(database) => calltrail::store::Location::Postgres(database.url.clone()),
+            None => calltrail::store::Location::Directory(self.data()),
+        }
+    }
+
     /// Points a command of calltrail at these data. What the developer has in the environment has no say here.
     pub fn point(&self, command: &mut Command) {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CALLTRAIL_")) {

@@ -21,7 +21,7 @@ async fn through_the_store(deliveries: &[Delivery], rules: &Rules) -> Vec<Call> 
     // Derived in several steps, as lines come in.
     for some in deliveries.chunks(deliveries.len().div_ceil(4)) {
         store.commit(some).await.unwrap();
-        task::catch_up(&store, rules).await.unwrap();
+        task::catch_up(&store, rules, &calltrail::model::SystemClock).await.unwrap();
     }
     let (mut calls, mut after) = (Vec::new(), None);
     loop {

@@ -2,12 +2,14 @@
 
 use crate::model::{Identity, Leg, SocketPair};
 
-/// `812 us`, `12.3 ms`, `1.24 s`.
+/// `812 us`, `12.3 ms`, `1.24 s`, `12.5 min`, `26.0 h`.
 pub fn span(us: i64) -> String {
     match us {
         ..1_000 => format!("{us} us"),
         1_000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),
-        _ => format!("{:.2} s", us as f64 / 1e6),
+        1_000_000..120_000_000 => format!("{:.2} s", us as f64 / 1e6),
+        120_000_000..7_200_000_000 => format!("{:.1} min", us as f64 / 6e7),
+        _ => format!("{:.1} h", us as f64 / 3.6e9),
     }
 }
 

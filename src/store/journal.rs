@@ -1,0 +1,131 @@
+//! The journal: what had been believed and is no longer. It is written with the change that takes it back and never changed, and
+//! it stays when what is derived is thrown away.
+
+use super::calls::call_id;
+use super::error::inconsistent;
+use super::select::HOLDS;
+use super::statement::{Bind, Tx, insert, stmt};
+use super::{Change, Store, StoreError};
+use crate::model::{CallId, JournalEntry, LegId, Timestamp};
+use std::collections::BTreeSet;
+
+const ROWS: usize = 256;
+const INSERT: &str =
+    "insert into journal (call_id, now_id, at_us, delivery, what, finding, before, after, since_us)";
+const WIDTH: usize = 9;
+
+/// Writes what of the change's drafts had been believed, before the rows that said so are replaced; and how far everything
+/// has been derived, from which later changes tell what was believed.
+pub(super) async fn write(tx: &mut Tx, change: &Change) -> Result<(), StoreError> {
+    if !change.journal.is_empty() {
+        let entries = believed(tx, change).await?;
+        let binds = entries.iter().flat_map(binds).collect();
+        tx.execute_all(insert(INSERT, WIDTH, binds, ROWS, "")).await?;
+    }
+    if change.reaches_end {
+        let update = stmt("update journal_head set believed = ? where believed < ?");
+        tx.execute(update.int(change.to as i64).int(change.to as i64)).await?;
+    }
+    Ok(())
+}
+
+/// Those entries whose old belief anybody could have been told.
+async fn believed(tx: &mut Tx, change: &Change) -> Result<Vec<JournalEntry>, StoreError> {
+    let rows: Vec<(i64,)> = tx.rows(stmt("select believed from journal_head")).await?;
+    let head = rows.first().ok_or_else(|| inconsistent("journal_head", "its only row is missing"))?.0 as u64;
+    // While old ground is derived again, nothing new is learnt.
+    if change.from < head {
+        return Ok(Vec::new());
+    }
+    let told: Vec<_> = change.journal.iter().filter(|d| d.known_by <= head).collect();
+    let of_absence: BTreeSet<CallId> = told.iter().filter(|d| d.of_absence).map(|d| d.entry.call).collect();
+    let counted = counting(tx, &of_absence, told.first().map(|d| d.entry.at)).await?;
+    let counts =
+        |e: &JournalEntry| e.finding.is_some_and(|kind| counted.contains(&(e.call, kind.to_string())));
+    Ok(told.into_iter().filter(|d| !d.of_absence || counts(&d.entry)).map(|d| d.entry.clone()).collect())
+}
+
+/// Which findings of the calls, as they are stored, count at a time.
+async fn counting(
+    tx: &mut Tx,
+    calls: &BTreeSet<CallId>,
+    at: Option<Timestamp>,
+) -> Result<BTreeSet<(CallId, String)>, StoreError> {
+    let (Some(at), mut counting) = (at, BTreeSet::new()) else { return Ok(BTreeSet::new()) };
+    let ids: Vec<Bind> = calls.iter().map(|id| Bind::bytes(id.0)).collect();
+    for ids in ids.chunks(ROWS) {
+        let mut select = stmt("select f.call_id, f.kind from finding f where f.call_id in ");
+        select.push_list(ids.to_vec());
+        select.push(" and ", []);
+        select.push(HOLDS, [Bind::int(at.micros())]);
+        for (id, kind) in tx.rows::<(Vec<u8>, String)>(select).await? {
+            counting.insert((call_id(id)?, kind));
+        }
+    }
+    Ok(counting)
+}
+
+fn binds(e: &JournalEntry) -> [Bind; WIDTH] {
+    [
+        Bind::bytes(e.call.0),
+        Bind::bytes(e.now.0),
+        Bind::int(e.at.micros()),
+        Bind::int(e.delivery as i64),
+        Bind::text(e.what.as_str()),
+        Bind::maybe_text(e.finding.map(|f| f.as_str())),
+        Bind::maybe_text(e.before.as_deref()),
+        Bind::maybe_text(e.after.as_deref()),
+        Bind::Int(e.since.map(Timestamp::micros)),
+    ]
+}
+
+impl Store {
+    /// What was taken back of calls that were known by any of these ids, in the order in which it was written.
+    pub async fn journal(&self, ids: &[LegId]) -> Result<Vec<JournalEntry>, StoreError> {
+        let mut rows: Vec<(i64, JournalEntry)> = Vec::new();
+        let ids: Vec<Bind> = ids.iter().map(|id| Bind::bytes(id.0)).collect();
+        for ids in ids.chunks(ROWS) {
+            let mut select = stmt(
+                "select number, call_id, now_id, at_us, delivery, what, finding, before, after, since_us from journal \
+                 where call_id in ",
+            );
+            select.push_list(ids.to_vec());
+            for row in self.rows::<Numbered>(select).await? {
+                rows.push((row.number, row.entry()?));
+            }
+        }
+        rows.sort_by_key(|(number, _)| *number);
+        Ok(rows.into_iter().map(|(_, entry)| entry).collect())
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct Numbered {
+    number: i64,
+    call_id: Vec<u8>,
+    now_id: Vec<u8>,
+    at_us: i64,
+    delivery: i64,
+    what: String,
+    finding: Option<String>,
+    before: Option<String>,
+    after: Option<String>,
+    since_us: Option<i64>,
+}
+
+impl Numbered {
+    fn entry(self) -> Result<JournalEntry, StoreError> {
+        let wrong = |e: String| inconsistent("journal", e);
+        Ok(JournalEntry {
+            call: call_id(self.call_id)?,
+            now: call_id(self.now_id)?,
+            at: Timestamp(self.at_us),
+            delivery: self.delivery as u64,
+            what: self.what.parse().map_err(wrong)?,
+            finding: self.finding.map(|f| f.parse()).transpose().map_err(wrong)?,
+            before: self.before,
+            after: self.after,
+            since: self.since_us.map(Timestamp),
+        })
+    }
+}
