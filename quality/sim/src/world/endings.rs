@@ -9,6 +9,7 @@ use super::truth::finding;
 
 const CONNECTION_REFUSED: &str = "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}";
 const REFUSED: &str = "delayed_connect_error:_Connection_refused";
+const APP_HUNG_UP: &str = "upstream_reset_after_response_started{connection_termination}";
 const APP_RESET: &str = "upstream_reset_before_response_started{connection_termination}";
 
 impl Sim<'_> {
@@ -177,16 +178,21 @@ impl Sim<'_> {
         Played { face: Face { attempts: 4, ..face }, attempts, end_us, status: 503 }
     }
 
-    /// The caller hangs up after a while.
+    /// The caller hangs up after a while, or the application; then the caller's proxy may notice a second later (measured).
     fn websocket(&mut self, under: &Under) -> Played {
         let mut attempt = self.attempt(under, under.order.at_us);
         attempt.served_us = attempt.arrived_us + self.dice.log_normal(WEBSOCKET);
         attempt.closes = true;
-        let (flags, details) = gone(false);
-        let said = Face { verdict: attempt.face.verdict, ..Face::http(101, 8, 4).flagged(flags, details) };
-        attempt.face = said.clone();
-        let played = self.whole(under, attempt, 101);
-        Played { face: Face { verdict: super::exchange::Verdict::Unsaid, ..said }, ..played }
+        let by_app = self.dice.chance(0.3);
+        let (flags, details) = if by_app { ("UC", APP_HUNG_UP) } else { gone(false) };
+        let said = Face::http(101, 8, 4).flagged(flags, details);
+        attempt.face = Face { verdict: attempt.face.verdict, ..said.clone() };
+        let mut played = self.whole(under, attempt, 101);
+        if by_app {
+            played.end_us += self.dice.between(0, 1_000_000);
+            played.attempts[0].done_us = played.end_us;
+        }
+        Played { face: said, ..played }
     }
 
     fn stream(&mut self, under: &Under) -> Played {
