@@ -58,7 +58,10 @@ fn read(root: &Path, name: &str, folders: &[(&'static str, &str)], rules: Rules)
         }
     }
     let mut truth = truth::load(&fixtures.join(name).join("truth.jsonl.gz"))?;
-    mark_equals(&mut truth, &derive::decode(&deliveries(&files)).0, |_| false);
+    mark_equals(&mut truth, &derive::decode(&deliveries(&files)).0, |_| Common {
+        headers: true,
+        sockets: true,
+    });
     Ok(Capture { files, truth, rules, labels: Labels::load(&fixtures.join("findings.json"))? })
 }
 
@@ -95,11 +98,10 @@ pub fn delivery(source: &str, proxy: Option<&String>, lines: &[Vec<u8>], receive
 /// What both ends of a call could log of it, but for time: who, to whom, on which connection, with which ids, for what.
 type Sameness = (String, String, Option<calltrail::model::SocketPair>, Vec<Option<String>>);
 
-fn sameness(leg: &Leg, in_default_format: bool) -> Sameness {
+fn sameness(leg: &Leg, common: Common) -> Sameness {
     let text = |t: &dyn std::fmt::Display| Some(t.to_string());
     let mut ids = vec![leg.request_key(), leg.method.clone(), leg.path.clone()];
-    // Consul's default format prints none of these.
-    if !in_default_format {
+    if common.headers {
         ids.extend([
             leg.trace.as_ref().and_then(|t| text(&t.trace_id)),
             leg.trace.as_ref().and_then(|t| text(&t.parent_id)),
@@ -109,12 +111,20 @@ fn sameness(leg: &Leg, in_default_format: bool) -> Sameness {
             leg.header.as_ref().map(|h| h.signed_text.clone()),
         ]);
     }
-    (leg.observer.name.clone(), leg.peer.key(), leg.socket.clone(), ids)
+    (leg.observer.name.clone(), leg.peer.key(), leg.socket.clone().filter(|_| common.sockets), ids)
 }
 
-/// Gives calls a common number that were under way at the same time and share everything that both ends log. `in_default_format` says
-/// which calls have an end whose proxy logs in Consul's default format.
-pub fn mark_equals(truth: &mut [RealCall], legs: &[Leg], in_default_format: impl Fn(&RealCall) -> bool) {
+/// What both ends of a call print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Common {
+    /// Trace context, ray, hop, signed header: Consul's default format has none of them.
+    pub headers: bool,
+    /// The same addresses: not behind a NAT.
+    pub sockets: bool,
+}
+
+/// Gives calls a common number that were under way at the same time and share everything that both ends log.
+pub fn mark_equals(truth: &mut [RealCall], legs: &[Leg], common: impl Fn(&RealCall) -> Common) {
     let by_line: HashMap<LineHash, &Leg> =
         legs.iter().filter(|l| l.side == Side::Client).map(|l| (LineHash(l.line.line_sha256.0), l)).collect();
     let mut alike: BTreeMap<Sameness, Vec<(Timestamp, Timestamp, LegId, usize)>> = BTreeMap::new();
@@ -122,7 +132,7 @@ pub fn mark_equals(truth: &mut [RealCall], legs: &[Leg], in_default_format: impl
         call.interchangeable = None;
         let line = call.lines.iter().find(|l| matches!(l.role, Role::Caller | Role::Gateway));
         if let Some(leg) = line.and_then(|l| by_line.get(&l.sha256)).filter(|l| l.socket.is_some()) {
-            let key = sameness(leg, in_default_format(call));
+            let key = sameness(leg, common(call));
             alike.entry(key).or_default().push((leg.start, leg.end(), leg.id, i));
         }
     }

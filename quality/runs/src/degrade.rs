@@ -4,7 +4,7 @@
 //! Reads and writes lines as Envoy does; knows nothing of how they are joined. The same seed gives the same copy, and one kind of
 //! damage does not change another's draws.
 
-use crate::captures::{self, Capture, File, RECEIVED_AT, delivery};
+use crate::captures::{self, Capture, Common, File, RECEIVED_AT, delivery};
 use crate::derive;
 use calltrail::model::{Delivery, Timestamp};
 use calltrail_score::{LineHash, RealCall, Role};
@@ -76,13 +76,10 @@ pub fn degrade(capture: &Capture, damage: Damage) -> (Vec<Delivery>, Vec<RealCal
     }
     deliveries.sort_by_key(|d| (d.received_at, d.id));
     let mut whole = capture.truth.clone();
-    let loses_headers =
-        |c: &RealCall| c.lines.iter().any(|l| fates.get(&l.sha256).is_some_and(|f| !f.shows_headers));
-    captures::mark_equals(
-        &mut whole,
-        &derive::decode(&captures::deliveries(&capture.files)).0,
-        loses_headers,
-    );
+    let shows_headers =
+        |c: &RealCall| c.lines.iter().all(|l| fates.get(&l.sha256).is_none_or(|f| f.shows_headers));
+    let legs = derive::decode(&captures::deliveries(&capture.files)).0;
+    captures::mark_equals(&mut whole, &legs, |c| Common { headers: shows_headers(c), sockets: true });
     let truth = whole.iter().map(|call| what_is_left(call, &fates)).collect();
     (deliveries, truth)
 }

@@ -1,6 +1,8 @@
 //! `cargo xtask join-quality`, and single runs for whoever looks for the cause of a figure.
 
 use anyhow::{Context, Result, bail};
+use calltrail_quality::figures::{self, Settings};
+use calltrail_quality::report;
 use calltrail_quality::worlds::{self, Plan, Show};
 use calltrail_quality::{baselines, captures, degrade, derive, explain, judged};
 use calltrail_score::score;
@@ -12,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const USAGE: &str = "\
+join-quality [--calls N] [--seed S] [--quick] [--only PLAN]      the table; writes docs/join-quality.md unless quick
 join-quality world [--preset NAME] [--calls N] [--worlds N] [--seed S] [--faults JSON] [--config JSON] [--show CASE,...] [--most N]
 join-quality capture fullstack-a|hop [--seed S] [--show CASE,...]   (seed 0: undamaged)
 
@@ -44,6 +47,9 @@ impl Words {
         let mut words = words.into_iter();
         while let Some(word) = words.next() {
             match word.strip_prefix("--") {
+                Some("quick") => {
+                    named.insert("quick".to_owned(), String::new());
+                }
                 Some(name) => {
                     let value = words.next().with_context(|| format!("{word} needs a value\n{USAGE}"))?;
                     named.insert(name.to_owned(), value);
@@ -72,8 +78,34 @@ fn run(words: Vec<String>) -> Result<()> {
     match plain[..] {
         ["world"] => world(&words),
         ["capture", name] => capture(name, &words),
+        [] => table(&words),
         _ => bail!("{USAGE}"),
     }
+}
+
+/// Fails when a zero has become non-zero.
+fn table(words: &Words) -> Result<()> {
+    let quick = words.named.contains_key("quick");
+    let settings = Settings {
+        calls: words.number("calls", if quick { 200_000 } else { 10_000_000 })?,
+        seed: words.number("seed", 20_261_124)?,
+        threads: words.number("threads", 2)?,
+        quick,
+        only: words.named.get("only").cloned(),
+    };
+    println!("join-quality: {} calls, seed {}", settings.calls, settings.seed);
+    let figures = figures::measure(&root(), &settings)?;
+    println!("{}", report::table(&figures.rows));
+    if !quick && settings.only.is_none() {
+        let path = root().join("docs/join-quality.md");
+        std::fs::write(&path, report::document(&figures, &settings))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let broken: Vec<&str> = figures.rows.iter().filter(|r| r.broken).map(|r| r.measure.as_str()).collect();
+    if !broken.is_empty() {
+        bail!("what must be zero is not: {}", broken.join("; "));
+    }
+    Ok(())
 }
 
 fn show(words: &Words) -> Result<Show> {
@@ -110,6 +142,7 @@ fn world(words: &Words) -> Result<()> {
     );
     verdict.explained.iter().for_each(|text| println!("{text}\n"));
     println!("{}", verdict.ours.summary());
+    println!("clock bounds {}", verdict.clock_bounds);
     println!("{} worlds, {} rejects, {:?}", verdict.worlds, verdict.rejects, started.elapsed());
     Ok(())
 }

@@ -1,13 +1,15 @@
 //! Simulated worlds: made, damaged, joined and scored one after the other on several threads, so that millions of calls never need more
 //! memory than a few worlds.
 
+use crate::captures::{self, Common};
+use crate::clocks;
 use crate::{derive, explain, judged};
 use calltrail::correlate::Rules;
 use calltrail::correlate::rules::{HeaderKey, KeyMaterial};
 use calltrail::model::{Delivery, DeliveryId, Leg, Timestamp};
 use calltrail_score::score::What;
-use calltrail_score::{Exported, Labels, LineHash, RealCall, RealLine, Role, Score, Side, score};
-use calltrail_sim::faults::{self, Change, Faults, Received};
+use calltrail_score::{Exported, Labels, LineHash, RealCall, RealLine, Role, Score, Side, Tally, score};
+use calltrail_sim::faults::{self, Change, Faults, Nat, Received};
 use calltrail_sim::records::{self, TrueCall};
 use calltrail_sim::truth::{self, Truth};
 use calltrail_sim::world::{Config, simulate};
@@ -37,12 +39,19 @@ impl Plan {
         let (config, seed) = self.config.nth_world(seed, n);
         let world = simulate(&config, seed);
         let received = faults::apply(world.records, &self.faults, seed);
-        let truth = real_calls(&Truth::of(&world.calls, &received));
+        let mut truth = real_calls(&Truth::of(&world.calls, &received));
+        let deliveries = deliveries(&received);
+        if self.faults.nat != Nat::None {
+            // The world's own groups rest on the connection, which nobody can follow through a NAT.
+            let stripped = self.faults.strip_headers_percent >= 100.0;
+            let common = Common { headers: !stripped, sockets: false };
+            captures::mark_equals(&mut truth, &derive::decode(&deliveries).0, |_| common);
+        }
         let mut rules = rules(&config);
         if self.declares_outages {
             declare(&mut rules, &received);
         }
-        Input { deliveries: deliveries(&received), truth, rules, received }
+        Input { deliveries, truth, rules, received }
     }
 }
 
@@ -56,6 +65,8 @@ pub struct Verdict {
     pub baselines: Vec<Score>,
     pub worlds: u32,
     pub rejects: usize,
+    /// Calls whose bounds of the clocks' difference hold the true one, and those whose do not.
+    pub clock_bounds: Tally,
     /// The first cases with their legs.
     pub explained: Vec<String>,
 }
@@ -113,7 +124,8 @@ fn run_one(plan: &Plan, seed: u64, n: u32, baselines: &[Baseline], show: &Show) 
     let explained =
         cases.map(|c| format!("world {n}: {}", explain::explain(c, &input.truth, &derived))).collect();
     ours.forget_cases();
-    Verdict { ours, baselines, worlds: 1, rejects, explained }
+    let clock_bounds = clocks::measure(&derived.calls, &input.received.clocks);
+    Verdict { ours, baselines, worlds: 1, rejects, clock_bounds, explained }
 }
 
 fn add(total: &mut Verdict, one: Verdict) {
@@ -121,6 +133,7 @@ fn add(total: &mut Verdict, one: Verdict) {
     total.baselines.iter_mut().zip(one.baselines).for_each(|(sum, score)| sum.add(score));
     total.worlds += one.worlds;
     total.rejects += one.rejects;
+    total.clock_bounds.add(one.clock_bounds);
     total.explained.extend(one.explained);
 }
 
@@ -190,6 +203,7 @@ fn real_call(truth: &Truth<'_>, number: usize, call: &TrueCall) -> RealCall {
         findings: call.findings.iter().cloned().collect(),
         tainted_by: call.tainted_by.iter().cloned().collect(),
         interchangeable: call.interchangeable,
+        parent_hop_is: None,
         lines: truth.legs_of(number).iter().map(real_line).collect(),
         lost: truth.lost_of(number).len(),
     }

@@ -25,7 +25,9 @@ pub fn measure(scene: &Scene<'_>, score: &mut Score) {
         let expected = pairs(&marks).filter(|(a, b)| !scene.spans_the_gateway(*a, *b));
         let mut missed = 0;
         for (a, b) in expected {
-            missed += usize::from(!seen.contains(&(a, b)));
+            let is_missed = !seen.contains(&(a, b));
+            missed += usize::from(is_missed);
+            score.mesh_strict.missed += usize::from(is_missed && is_in_mesh(scene, a, b));
             if real.interchangeable.is_some() {
                 *real_in_groups.entry(sort(scene, a, b)).or_default() += 1;
             }
@@ -40,6 +42,12 @@ fn sort(scene: &Scene<'_>, a: Mark, b: Mark) -> Sort {
     (scene.equal_to[a.call], x.min(y), x.max(y))
 }
 
+/// Two proxies' views of one call.
+fn is_in_mesh(scene: &Scene<'_>, a: Mark, b: Mark) -> bool {
+    let by_proxy = |m| matches!(scene.role(m), Role::Gateway | Role::Caller | Role::Callee);
+    by_proxy(a) && by_proxy(b)
+}
+
 fn count_shown(
     scene: &Scene<'_>,
     index: usize,
@@ -50,12 +58,18 @@ fn count_shown(
     let exported = &scene.exported[index];
     let grouped = scene.real[a.call].interchangeable.is_some();
     let equal = scene.equal_to[a.call] == scene.equal_to[b.call];
-    let basis = score.by_basis.entry(exported.basis.clone()).or_default();
     let right = a.call == b.call;
-    match (right, equal) {
-        (true, _) => basis.right += 1,
-        (false, true) => basis.swapped += 1,
-        (false, false) => basis.wrong += 1,
+    let mut bases = vec![score.by_basis.entry(exported.basis.clone()).or_default()];
+    if is_in_mesh(scene, a, b) {
+        bases.push(score.mesh_by_basis.entry(exported.basis.clone()).or_default());
+        *(if right { &mut score.mesh_strict.right } else { &mut score.mesh_strict.wrong }) += 1;
+    }
+    for basis in bases {
+        match (right, equal) {
+            (true, _) => basis.right += 1,
+            (false, true) => basis.swapped += 1,
+            (false, false) => basis.wrong += 1,
+        }
     }
     if grouped && equal {
         *in_groups.entry(sort(scene, a, b)).or_default() += 1;

@@ -58,6 +58,9 @@ pub struct Score {
     pub pairs_in_groups: Tally,
     /// By the basis of the exported call.
     pub by_basis: BTreeMap<String, PairTally>,
+    /// Only the pairs of two proxies, each by itself; the same by basis.
+    pub mesh_strict: Tally,
+    pub mesh_by_basis: BTreeMap<String, PairTally>,
     pub parents: Tally,
     /// Of the right ones, how many are only as right as their group is.
     pub parents_swapped: usize,
@@ -141,6 +144,8 @@ impl Score {
         self.pairs_strict.add(other.pairs_strict);
         self.pairs_in_groups.add(other.pairs_in_groups);
         other.by_basis.into_iter().for_each(|(k, t)| self.by_basis.entry(k).or_default().add(t));
+        self.mesh_strict.add(other.mesh_strict);
+        other.mesh_by_basis.into_iter().for_each(|(k, t)| self.mesh_by_basis.entry(k).or_default().add(t));
         self.parents.add(other.parents);
         self.parents_swapped += other.parents_swapped;
         self.parents_inferred.add(other.parents_inferred);
@@ -198,6 +203,7 @@ impl fmt::Display for Score {
         writeln!(f, "pairs       {}", self.pairs)?;
         writeln!(f, "  strictly  {}", self.pairs_strict)?;
         writeln!(f, "  of equals {}", self.pairs_in_groups)?;
+        writeln!(f, "  in mesh   {} (strictly)", self.mesh_strict)?;
         self.by_basis.iter().try_for_each(|(basis, tally)| writeln!(f, "  {basis:<9} {tally}"))?;
         for (sort, (marked, all)) in &self.ambiguous {
             writeln!(f, "ambiguous   {marked} of {all} {sort}")?;

@@ -61,6 +61,9 @@ pub struct RealCall {
     /// Calls with the same number cannot be told apart by anything but time.
     #[serde(default)]
     pub interchangeable: Option<u64>,
+    /// In `hop`: whether the parent hop that the lines carry is the true one.
+    #[serde(default)]
+    pub parent_hop_is: Option<String>,
     /// The lines that arrived.
     pub lines: Vec<RealLine>,
     /// The lines that it left and that did not arrive.
