@@ -11,7 +11,8 @@ const RESOLUTION_US: i64 = 1;
 pub fn measure(calls: &[Call], clocks: &[ProxyClock]) -> Tally {
     let clocks: HashMap<&str, &ProxyClock> = clocks.iter().map(|c| (c.proxy.as_str(), c)).collect();
     let mut tally = Tally::default();
-    for call in calls {
+    // Clocks are estimated from calls that stand alone: of equals, the wrong two may stand together.
+    for call in calls.iter().filter(|c| c.ambiguous == 1) {
         let end = |side: Side| call.legs.iter().find(|l| l.side == side && is_proxy(l));
         let (Some(client), Some(server)) = (end(Side::Client), end(Side::Server)) else { continue };
         let (Some(bounds), Some(true_us)) =
