@@ -74,13 +74,16 @@ create table reject (
     primary key (delivery, line)
 );
 
--- `socket` is a hash of the two ends. A pair of ends is used again by later connections: each row is one span of use, and the spans
--- of a socket lie further apart than the gap that parts two connections.
+-- `socket` is a hash of the two ends. A pair of ends is used again by later connections: each row is one span of use by one proxy (its
+-- observer's name, and the identity key of its workload), and the spans of a proxy's socket lie further apart than the gap that parts
+-- two connections.
 create table connection (
     socket   bytea  not null,
     first_us bigint not null,
+    proxy    text collate "C" not null,
+    party    text collate "C" not null,
     last_us  bigint not null,
-    primary key (socket, first_us)
+    primary key (socket, first_us, proxy, party)
 );
 
 create table coverage (

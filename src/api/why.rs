@@ -6,6 +6,7 @@ use super::error::ApiError;
 use super::lookup::{self, Found};
 use super::params::{self, Params};
 use crate::correlate::Rules;
+use crate::correlate::why::CONNECTIONS_OF;
 use crate::correlate::why::{self, Why};
 use crate::model::{Call, Timestamp};
 use crate::store::{Store, StoreError};
@@ -66,6 +67,11 @@ async fn counts(store: &Store, why: &Why) -> Result<BTreeMap<String, String>, St
         let name = observer.rsplit('/').next().unwrap_or(observer);
         let measured = store.coverage(observer, hour).await?.unwrap_or_default();
         let sentence = match measured {
+            [expected, seen, ..] if expected > 0 && observer.starts_with(CONNECTIONS_OF) => {
+                format!(
+                    "of {expected} calls to or from {name} its proxy logged {seen}, with the addresses that the other end logged"
+                )
+            }
             [expected, seen, ..] if expected > 0 => {
                 format!("of {expected} calls that others sent to {name} it logged {seen}")
             }

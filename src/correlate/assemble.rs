@@ -37,7 +37,7 @@ pub(super) fn calls(
     facts: &Facts,
     rules: &Rules,
 ) -> Vec<Call> {
-    let mut calls: Vec<Call> = groups.iter().map(|group| build::call(group, legs, rules)).collect();
+    let mut calls: Vec<Call> = groups.iter().map(|group| build::call(group, legs, facts, rules)).collect();
     calls.sort_by_key(|call| (call.start, call.id));
     tree::grow(&mut calls, clocks, facts, rules);
     let custody = attribute(&mut calls, clocks, rules);

@@ -1,12 +1,13 @@
 //! From a group of legs to a call: who, what, when, what came of it. Parents, principals and findings come after.
 
+use super::facts::Facts;
 use super::group::Group;
 use super::header;
 use super::outcome::outcome;
 use super::rules::{Come, Rules};
 use crate::model::{Assurance, Call, Identity, IdentityKind, Leg, ObserverKind, Timestamp, TraceId};
 
-pub fn call(group: &Group, legs: &[Leg], rules: &Rules) -> Call {
+pub fn call(group: &Group, legs: &[Leg], facts: &Facts, rules: &Rules) -> Call {
     let first_client = group.clients.first().map(|&i| &legs[i]);
     let first_server = group.servers.first().map(|&i| &legs[i]);
     let canonical = first_client.or(first_server).expect("a group has a leg");
@@ -17,7 +18,7 @@ pub fn call(group: &Group, legs: &[Leg], rules: &Rules) -> Call {
         trace_id: trace_id(&members),
         parent_id: None,
         parent_inferred: false,
-        caller: caller(group, legs, rules),
+        caller: caller(group, legs, facts, rules),
         callee: callee(group, legs),
         principal: None,
         claimed: None,
@@ -51,8 +52,9 @@ fn trace_id(legs: &[Leg]) -> Option<TraceId> {
 }
 
 /// What the callee's side verified, if it verified anything; else what the caller says of itself. At a gateway a valid
-/// signature says that a Worker called.
-fn caller(group: &Group, legs: &[Leg], rules: &Rules) -> Identity {
+/// signature says that a Worker called. Where the caller's line is missing and the callee's side verified nothing: whose proxy is
+/// known to have had the connection, which is as good as the addresses that both of them log.
+fn caller(group: &Group, legs: &[Leg], facts: &Facts, rules: &Rules) -> Identity {
     let seen = group.servers.iter().map(|&i| &legs[i].peer).min_by_key(|peer| peer.assurance);
     if let Some(peer) = seen.filter(|peer| peer.assurance.is_verified()) {
         return peer.clone();
@@ -67,8 +69,16 @@ fn caller(group: &Group, legs: &[Leg], rules: &Rules) -> Identity {
         (None, false) if group.clients.iter().any(|&i| legs[i].parent_ray.is_some()) => {
             unnamed_worker(Assurance::Asserted)
         }
-        (None, false) => seen.cloned().unwrap_or_else(|| visitor(group, legs)),
+        (None, false) => {
+            holder(group, legs, facts).or_else(|| seen.cloned()).unwrap_or_else(|| visitor(group, legs))
+        }
     }
+}
+
+fn holder(group: &Group, legs: &[Leg], facts: &Facts) -> Option<Identity> {
+    let leg = group.servers.first().map(|&i| &legs[i]).filter(|l| l.is_mesh_server())?;
+    let holder = facts.holder(leg.socket.as_ref()?, leg.start)?;
+    Identity::of_key(&holder.party, Assurance::Asserted)
 }
 
 fn unnamed_worker(assurance: Assurance) -> Identity {

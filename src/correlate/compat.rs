@@ -45,7 +45,7 @@ pub fn contradiction_but_time(client: &Leg, server: &Leg) -> Option<Contradictio
         (Trace, |c, s| differ(&c.trace.map(|t| t.trace_id), &s.trace.map(|t| t.trace_id))),
         (Hop, |c, s| differ(&c.hop, &s.hop)),
         (Header, |c, s| differ(&header_of(c), &header_of(s))),
-        (Callee, |c, s| c.peer.agrees_with(&s.local) == Some(false)),
+        (Callee, callees_differ),
         (Caller, |c, s| c.local.agrees_with(&s.peer) == Some(false)),
         (Path, paths_differ),
     ];
@@ -60,6 +60,13 @@ pub fn overlap(a: &Leg, b: &Leg, slack_us: i64) -> bool {
 /// Both say something, and not the same.
 pub fn differ<T: PartialEq>(a: &Option<T>, b: &Option<T>) -> bool {
     matches!((a, b), (Some(a), Some(b)) if a != b)
+}
+
+/// What only the name of a file says of an instance need not be the service's name: the same connection outweighs it.
+fn callees_differ(client: &Leg, server: &Leg) -> bool {
+    let named_by_file = server.local.assurance == Assurance::Asserted && server.local.spiffe_id.is_none();
+    let same_socket = client.socket.is_some() && client.socket == server.socket;
+    client.peer.agrees_with(&server.local) == Some(false) && !(named_by_file && same_socket)
 }
 
 fn header_of(leg: &Leg) -> Option<(crate::model::SpanId, &str)> {

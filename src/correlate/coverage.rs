@@ -5,7 +5,10 @@
 //! certificate over a connection that its proxy is known to hold, how many it logged leaving.
 
 use super::findings::EDGE_OBSERVER;
-use crate::model::{Assurance, Call, FindingKind, IdentityKind, Leg, ObserverKind, Side, Timestamp};
+use super::sockets::name_other_sockets;
+use crate::model::{
+    Assurance, Call, FindingKind, Identity, IdentityKind, Leg, ObserverKind, Side, Timestamp,
+};
 use std::collections::BTreeMap;
 
 /// Counts of one identity in one hour: inbound expected and seen, outbound expected and seen.
@@ -24,18 +27,32 @@ pub fn count(coverage: &mut Coverage, call: &Call, sign: i64) {
     let server = call.legs.iter().find(|l| l.side == Side::Server);
     let client = call.legs.iter().find(|l| l.side == Side::Client && of_proxy(l));
     if let Some(client) = client.filter(|c| arrives_in_mesh(c)) {
-        add(client.peer.key(), [1, i64::from(server.is_some()), 0, 0]);
+        let seen = i64::from(server.is_some());
+        add(client.peer.key(), [1, seen, 0, 0]);
+        add(connections_of(&client.peer), [1, seen, 0, 0]);
     }
     // Who went round its proxy says nothing about how completely that proxy reports.
     let went_round = call.findings.iter().any(|f| f.kind == FindingKind::NoClientLeg);
     let verified = |s: &&Leg| of_proxy(s) && s.peer.assurance == Assurance::Mtls && !went_round;
     if let Some(server) = server.filter(verified) {
         add(server.peer.key(), [0, 0, 1, i64::from(client.is_some())]);
+        let recognised = client.is_some_and(|client| !name_other_sockets(client, server));
+        add(connections_of(&server.peer), [1, i64::from(recognised), 0, 0]);
     }
     if server.is_some_and(Leg::is_entry) && tells_of_edge(call) {
         let recorded = call.legs.iter().any(|l| l.observer.kind == ObserverKind::Worker);
         add(EDGE_OBSERVER.to_owned(), [0, 0, 1, i64::from(recorded)]);
     }
+}
+
+/// How the row of a party's connections begins.
+pub const CONNECTIONS_OF: &str = "connections of ";
+
+/// The row by which it is judged whether a connection that a party's proxy never logged is one that it never made: how completely
+/// the proxy reports, and how many of its connections have the same addresses on both ends. Where something rewrites addresses,
+/// none do, and an unknown connection proves nothing.
+pub fn connections_of(party: &Identity) -> String {
+    format!("{CONNECTIONS_OF}{}", party.key())
 }
 
 fn of_proxy(leg: &Leg) -> bool {

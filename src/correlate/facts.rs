@@ -1,6 +1,6 @@
 //! What the join must know from beyond the legs at hand: which connections the caller's own proxy has logged.
 
-use crate::model::{Call, Leg, ObserverKind, Side, SocketPair, Timestamp};
+use crate::model::{Call, Holder, Leg, ObserverKind, Side, SocketPair, Timestamp};
 use std::collections::BTreeMap;
 
 pub use crate::model::CONNECTION_SLACK_US;
@@ -9,27 +9,40 @@ pub use crate::model::CONNECTION_SLACK_US;
 /// may have had several connections.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
-    connections: BTreeMap<SocketPair, Vec<(Timestamp, Timestamp)>>,
+    connections: BTreeMap<SocketPair, Vec<(Holder, Timestamp, Timestamp)>>,
 }
 
 impl Facts {
-    pub fn add_connection(&mut self, socket: SocketPair, first: Timestamp, last: Timestamp) {
-        self.connections.entry(socket).or_default().push((first, last));
+    pub fn add_connection(&mut self, socket: SocketPair, holder: Holder, first: Timestamp, last: Timestamp) {
+        self.connections.entry(socket).or_default().push((holder, first, last));
     }
 
     /// Every client leg of a proxy says that its connection is that proxy's.
     pub fn add_legs<'a>(&mut self, legs: impl IntoIterator<Item = &'a Leg>) {
         for leg in legs {
-            if let Some((socket, first, last)) = connection_of(leg) {
-                self.add_connection(socket.clone(), first, last);
+            if let Some((socket, holder, first, last)) = connection_of(leg) {
+                self.add_connection(socket.clone(), holder, first, last);
             }
         }
     }
 
     pub fn is_known(&self, socket: &SocketPair, at: Timestamp) -> bool {
-        self.connections.get(socket).into_iter().flatten().any(|(first, last)| {
+        self.holders(socket, at).next().is_some()
+    }
+
+    /// Whose proxy had this connection at the time; `None` where none is known to, or where several say so.
+    pub fn holder(&self, socket: &SocketPair, at: Timestamp) -> Option<&Holder> {
+        // A proxy that could not connect names its workload less well than one whose certificate was used.
+        let best = self.holders(socket, at).max_by_key(|holder| holder.party.starts_with("spiffe://"))?;
+        self.holders(socket, at).all(|other| other.proxy == best.proxy).then_some(best)
+    }
+
+    fn holders(&self, socket: &SocketPair, at: Timestamp) -> impl Iterator<Item = &Holder> {
+        let spans = self.connections.get(socket).into_iter().flatten();
+        let then = move |first: &Timestamp, last: &Timestamp| {
             at >= first.plus_us(-CONNECTION_SLACK_US) && at <= last.plus_us(CONNECTION_SLACK_US)
-        })
+        };
+        spans.filter(move |(_, first, last)| then(first, last)).map(|(holder, ..)| holder)
     }
 
     /// A server leg in the mesh without a client leg, on a connection that the caller's own proxy never logged: whoever made
@@ -55,8 +68,9 @@ pub fn client_side(call: &Call) -> Option<&Leg> {
     call.legs.iter().find(|l| l.side == Side::Client && l.observer.kind == ObserverKind::Sidecar)
 }
 
-/// Socket, first and last time of what a client leg of a proxy tells about its connection.
-pub fn connection_of(leg: &Leg) -> Option<(&SocketPair, Timestamp, Timestamp)> {
+/// Socket, holder, first and last time of what a client leg of a proxy tells about its connection.
+pub fn connection_of(leg: &Leg) -> Option<(&SocketPair, Holder, Timestamp, Timestamp)> {
     let socket = leg.socket.as_ref().filter(|_| leg.is_mesh_client())?;
-    Some((socket, leg.start, leg.end()))
+    let holder = Holder { proxy: leg.observer.name.clone(), party: leg.local.key() };
+    Some((socket, holder, leg.start, leg.end()))
 }

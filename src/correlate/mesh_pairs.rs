@@ -8,7 +8,7 @@ use super::group::{Choice, Group, Rule};
 use super::rivals::Rivals;
 use super::runs::{WEIGHED_PAIRS, may_pair, runs};
 use super::sockets::{ToldSockets, name_other_sockets};
-use crate::model::{Basis, ClockOffset, IdentityKind, Leg, Protocol, Side};
+use crate::model::{Basis, ClockOffset, IdentityKind, Leg, Protocol, Side, TraceContext};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Confidence of a pair that keeps the order of requests on its connection, by what could still have swapped it.
@@ -25,12 +25,35 @@ const REQUEST_OTHER_SOCKET_PPM: u32 = 990_000;
 pub fn pair(legs: &[Leg], places: &[usize], times: Times) -> Vec<Group> {
     let mut join = Join::new(legs, places, times);
     join.under(Rule::Hop).by_hop();
-    join.under(Rule::SocketAndRequest).by_socket(true);
-    join.under(Rule::Socket).by_socket(false);
-    join.under(Rule::Request).by_request();
+    join.under(Rule::SocketAndRequest).by_socket(Alike::RequestAndParent);
+    join.under(Rule::SocketAndRequest).by_socket(Alike::Request);
+    join.under(Rule::Socket).by_socket(Alike::Connection);
+    join.under(Rule::Request).by_request(Alike::RequestAndParent);
+    join.under(Rule::Request).by_request(Alike::Request);
     join.under(Rule::Trace).by_trace();
     join.under(Rule::Request).earlier_attempts();
     join.groups()
+}
+
+/// What the legs of a row have in common besides the ends of their connection.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Alike {
+    Connection,
+    Request,
+    /// Where Envoy does not trace, both ends print the `traceparent` that the application sent: applications that open a span for
+    /// each request tell their requests apart by it. Where it does, no two ends are equal, and nothing is joined by this.
+    RequestAndParent,
+}
+
+impl Alike {
+    /// The request id and the `traceparent` as far as they count; `None` for a leg that does not print what counts.
+    fn key(self, leg: &Leg) -> Option<(Option<String>, Option<TraceContext>)> {
+        let request = leg.request_key().filter(|_| self >= Alike::Request);
+        let trace = leg.trace.filter(|_| self == Alike::RequestAndParent);
+        let tells_all = (request.is_some() || self < Alike::Request)
+            && (trace.is_some() || self != Alike::RequestAndParent);
+        tells_all.then_some((request, trace))
+    }
 }
 
 struct Join<'a> {
@@ -123,16 +146,9 @@ impl<'a> Join<'a> {
         }
     }
 
-    /// The last attempt of each client leg went over the socket that both proxies log. `same_request`: only rows that also
-    /// share a request id; then those where one side has none.
-    fn by_socket(&mut self, same_request: bool) {
-        let buckets = self.buckets(|leg| {
-            let request = leg.request_key();
-            (request.is_some() || !same_request)
-                .then(|| leg.socket.clone().map(|socket| (socket, request.filter(|_| same_request))))
-                .flatten()
-        });
-        for (_, (clients, servers)) in buckets {
+    /// The last attempt of each client leg went over the socket that both proxies log.
+    fn by_socket(&mut self, alike: Alike) {
+        for (_, (clients, servers)) in self.buckets(|leg| Some((leg.socket.clone()?, alike.key(leg)?))) {
             self.in_order(&clients, &servers);
         }
     }
@@ -174,8 +190,8 @@ impl<'a> Join<'a> {
 
     /// Earlier attempts, and ends whose format or network hides the socket: by request id, in order where nothing was retried,
     /// else by who contains whom.
-    fn by_request(&mut self) {
-        for (_, (clients, servers)) in self.buckets(Leg::request_key) {
+    fn by_request(&mut self, alike: Alike) {
+        for (_, (clients, servers)) in self.buckets(|leg| alike.key(leg)) {
             let fresh = clients
                 .iter()
                 .all(|c| !self.taken_by.contains_key(c) && self.legs[*c].attempts.unwrap_or(1) <= 1);
@@ -285,7 +301,9 @@ impl<'a> Join<'a> {
         let leg = &self.legs[client];
         let certificates = servers.iter().all(|&s| both_verified(leg, &self.legs[s]));
         let other_socket = servers.len() == 1 && name_other_sockets(leg, &self.legs[servers[0]]);
-        if other_socket {
+        // Lines that have lost their ids are not known to be alone: their true other sides may be among those that have theirs.
+        let stripped = |l: &Leg| l.is_nameless() && l.protocol != Protocol::Tcp;
+        if other_socket || stripped(leg) || servers.iter().any(|&s| stripped(&self.legs[s])) {
             return Basis::Inferred;
         }
         if self.by_hop.contains(&client) && servers.iter().all(|&s| leg.hop == self.legs[s].hop) {

@@ -77,6 +77,11 @@ impl<'a> Rivals<'a> {
         if near.len() > COUNTED_RIVALS {
             return false;
         }
+        // Where both ends print one and the same parent, nothing rewrites it: whoever names another is another.
+        let parent =
+            self.legs[client].trace.filter(|t| servers.iter().all(|&s| self.legs[s].trace == Some(*t)));
+        let near = near.into_iter().filter(|&i| parent.is_none() || self.legs[i].trace == parent);
+        let near: Vec<usize> = near.collect();
         let fits = |c: usize, s: usize| may_pair(&self.legs[c], &self.legs[s], self.times);
         near.iter().all(|&other| match self.legs[other].side {
             Side::Client => other == client || servers.iter().all(|&s| !fits(other, s)),

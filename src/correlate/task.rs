@@ -165,12 +165,15 @@ fn connections(legs: &[Leg]) -> Vec<Connection> {
     let mut uses: Vec<_> = legs.iter().filter_map(connection_of).collect();
     uses.sort_unstable();
     let mut spans: Vec<Connection> = Vec::new();
-    for (socket, first, last) in uses {
+    for (socket, holder, first, last) in uses {
+        let goes_on = |span: &Connection| {
+            span.socket == *socket && span.holder == holder && first <= span.last.plus_us(CONNECTION_SLACK_US)
+        };
         match spans.last_mut() {
-            Some(span) if span.socket == *socket && first <= span.last.plus_us(CONNECTION_SLACK_US) => {
+            Some(span) if goes_on(span) => {
                 span.last = span.last.max(last);
             }
-            _ => spans.push(Connection { socket: socket.clone(), first, last }),
+            _ => spans.push(Connection { socket: socket.clone(), holder, first, last }),
         }
     }
     spans
@@ -187,7 +190,7 @@ pub(super) async fn gather_facts(store: &Store, closure: &Closure) -> Result<Fac
         .collect();
     let sockets: Vec<_> = sockets.into_iter().collect();
     for known in store.known_connections(&sockets).await? {
-        facts.add_connection(known.socket, known.first, known.last);
+        facts.add_connection(known.socket, known.holder, known.first, known.last);
     }
     Ok(facts)
 }

@@ -98,11 +98,13 @@ impl Identity {
         }
     }
 
-    /// What two sides must agree on: the SPIFFE id where both know it, else the name. `None` when one side knows nothing.
+    /// What two sides must agree on: the SPIFFE id where both know it, else the name. `None` when one side knows nothing, or only
+    /// what may be the name of an instance.
     pub fn agrees_with(&self, other: &Identity) -> Option<bool> {
         match (&self.spiffe_id, &other.spiffe_id) {
             (Some(a), Some(b)) => Some(a == b),
             _ if self.assurance >= Assurance::Address || other.assurance >= Assurance::Address => None,
+            _ if is_instance(&self.name, &other.name) || is_instance(&other.name, &self.name) => None,
             _ => Some(self.name == other.name),
         }
     }
@@ -114,6 +116,21 @@ impl Identity {
             None => format!("{}:{}", self.kind, self.name),
         }
     }
+
+    /// The party that a [`Identity::key`] names; `None` for what is none.
+    pub fn of_key(key: &str, assurance: Assurance) -> Option<Identity> {
+        if let Ok(id) = key.parse::<SpiffeId>() {
+            let kind = if id.is_mesh_gateway() { IdentityKind::Gateway } else { IdentityKind::Service };
+            return Some(Identity { kind, name: id.short_name().to_owned(), spiffe_id: Some(id), assurance });
+        }
+        let (kind, name) = key.split_once(':')?;
+        Some(Identity { kind: kind.parse().ok()?, name: name.to_owned(), spiffe_id: None, assurance })
+    }
+}
+
+/// Whether `name` may be an instance of the service: Consul's service ids are by custom the service's name and a number.
+fn is_instance(name: &str, service: &str) -> bool {
+    name.strip_prefix(service).is_some_and(|rest| rest.starts_with('-'))
 }
 
 /// A SPIFFE id as Consul issues it.

@@ -80,6 +80,15 @@ pub struct SocketPair {
     pub server: String,
 }
 
+/// Whose proxy a connection belongs to, as that proxy's own lines say.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Holder {
+    /// The observer's name.
+    pub proxy: String,
+    /// [`Identity::key`] of the workload behind it.
+    pub party: String,
+}
+
 /// Envoy's response flags, comma-separated as logged (`UF,URX`); empty for `-`.
 /// Source: Envoy, "Access logging", `%RESPONSE_FLAGS%`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,8 +5,8 @@
 //! judgement.
 
 use super::statement::{Bind, Stmt, Tx, insert, stmt};
-use super::{Connection, Store, StoreError};
-use crate::model::{CONNECTION_SLACK_US, SocketPair, Timestamp};
+use super::{Connection, Store, StoreError, index_text};
+use crate::model::{CONNECTION_SLACK_US, Holder, SocketPair, Timestamp};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,9 +14,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 const SOCKETS: usize = 512;
 /// Rows per statement.
 const ROWS: usize = 64;
+const INSERT: &str = "insert into connection (socket, first_us, proxy, party, last_us)";
 
-/// Hash of a socket: its spans, first and last use in microseconds.
-type Spans = BTreeMap<Vec<u8>, BTreeSet<(i64, i64)>>;
+/// Hash of a socket and its holder: their spans, first and last use in microseconds.
+type Spans = BTreeMap<(Vec<u8>, Holder), BTreeSet<(i64, i64)>>;
+/// Socket hash, proxy, party, first and last use.
+type Row = (Vec<u8>, String, String, i64, i64);
 
 impl Store {
     /// Every span in which a caller's own proxy used one of the sockets, by socket and time.
@@ -25,13 +28,13 @@ impl Store {
         let hashes: Vec<&Vec<u8>> = asked.keys().collect();
         let mut known = Vec::new();
         for hashes in hashes.chunks(SOCKETS) {
-            for (hash, first, last) in self.rows::<(Vec<u8>, i64, i64)>(select(hashes)).await? {
+            for (hash, proxy, party, first, last) in self.rows::<Row>(select(hashes)).await? {
                 let Some(socket) = asked.get(&hash) else { continue };
-                let socket = SocketPair::clone(socket);
-                known.push(Connection { socket, first: Timestamp(first), last: Timestamp(last) });
+                let (socket, holder) = (SocketPair::clone(socket), Holder { proxy, party });
+                known.push(Connection { socket, holder, first: Timestamp(first), last: Timestamp(last) });
             }
         }
-        known.sort_by(|a, b| (&a.socket, a.first).cmp(&(&b.socket, b.first)));
+        known.sort_by(|a, b| (&a.socket, a.first, &a.holder).cmp(&(&b.socket, b.first, &b.holder)));
         Ok(known)
     }
 }
@@ -41,49 +44,61 @@ pub(super) async fn add(tx: &mut Tx, uses: &[Connection]) -> Result<(), StoreErr
     let mut new = Spans::new();
     for used in uses {
         let span = (used.first.micros(), used.last.micros());
-        new.entry(socket_hash(&used.socket)).or_default().insert(span);
+        new.entry((socket_hash(&used.socket), as_stored(&used.holder))).or_default().insert(span);
     }
     let stored = stored_spans(tx, &new).await?;
     let (mut gone, mut added) = (Vec::new(), Vec::new());
-    for (socket, uses) in new {
-        let before = stored.get(&socket).cloned().unwrap_or_default();
+    for (held, uses) in new {
+        let before = stored.get(&held).cloned().unwrap_or_default();
         let after = merged(before.union(&uses), CONNECTION_SLACK_US);
-        gone.extend(before.difference(&after).map(|(first, _)| (socket.clone(), *first)));
+        gone.extend(before.difference(&after).map(|(first, _)| (held.clone(), *first)));
         for (first, last) in after.difference(&before) {
-            added.extend([Bind::bytes(socket.as_slice()), Bind::int(*first), Bind::int(*last)]);
+            added.extend(place(&held, *first));
+            added.push(Bind::int(*last));
         }
     }
     for gone in gone.chunks(ROWS) {
         tx.execute(delete(gone)).await?;
     }
-    tx.execute_all(insert("insert into connection (socket, first_us, last_us)", 3, added, ROWS, "")).await?;
+    tx.execute_all(insert(INSERT, 5, added, ROWS, "")).await?;
     Ok(())
 }
 
 async fn stored_spans(tx: &mut Tx, sockets: &Spans) -> Result<Spans, StoreError> {
-    let hashes: Vec<&Vec<u8>> = sockets.keys().collect();
+    let mut hashes: Vec<&Vec<u8>> = sockets.keys().map(|(hash, _)| hash).collect();
+    hashes.dedup();
     let mut stored = Spans::new();
     for hashes in hashes.chunks(SOCKETS) {
-        for (hash, first, last) in tx.rows::<(Vec<u8>, i64, i64)>(select(hashes)).await? {
-            stored.entry(hash).or_default().insert((first, last));
+        for (hash, proxy, party, first, last) in tx.rows::<Row>(select(hashes)).await? {
+            stored.entry((hash, Holder { proxy, party })).or_default().insert((first, last));
         }
     }
     Ok(stored)
 }
 
 fn select(hashes: &[&Vec<u8>]) -> Stmt {
-    let mut select = stmt("select socket, first_us, last_us from connection where socket in ");
+    let mut select = stmt("select socket, proxy, party, first_us, last_us from connection where socket in ");
     select.push_list(hashes.iter().map(|h| Bind::bytes(h.as_slice())).collect());
     select
 }
 
-fn delete(spans: &[(Vec<u8>, i64)]) -> Stmt {
-    let mut delete = stmt("delete from connection where (socket, first_us) in (values ");
-    let places = vec!["(?, ?)"; spans.len()].join(", ");
-    let binds = spans.iter().flat_map(|(socket, first)| [Bind::bytes(socket.as_slice()), Bind::int(*first)]);
-    delete.push(&places, binds);
+fn delete(spans: &[((Vec<u8>, Holder), i64)]) -> Stmt {
+    let mut delete = stmt("delete from connection where (socket, first_us, proxy, party) in (values ");
+    let places = vec!["(?, ?, ?, ?)"; spans.len()].join(", ");
+    delete.push(&places, spans.iter().flat_map(|(held, first)| place(held, *first)));
     delete.push(")", []);
     delete
+}
+
+/// The primary key of a span.
+fn place((socket, holder): &(Vec<u8>, Holder), first: i64) -> [Bind; 4] {
+    let (proxy, party) = (Bind::text(&holder.proxy), Bind::text(&holder.party));
+    [Bind::bytes(socket.as_slice()), Bind::int(first), proxy, party]
+}
+
+fn as_stored(holder: &Holder) -> Holder {
+    let [proxy, party] = [&holder.proxy, &holder.party].map(|text| index_text(text).into_owned());
+    Holder { proxy, party }
 }
 
 /// A socket pair as the table knows it.

@@ -1,6 +1,8 @@
 //! What goes into the store and comes out of it: shapes of the domain, not rows.
 
-use crate::model::{Call, CallId, Cursor, Delivery, JournalDraft, RejectReason, SocketPair, Timestamp};
+use crate::model::{
+    Call, CallId, Cursor, Delivery, Holder, JournalDraft, RejectReason, SocketPair, Timestamp,
+};
 
 /// What became of a delivery in a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +55,7 @@ pub struct StoredReject {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
     pub socket: SocketPair,
+    pub holder: Holder,
     pub first: Timestamp,
     pub last: Timestamp,
 }

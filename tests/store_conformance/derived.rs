@@ -172,7 +172,8 @@ pub async fn hostile_names_do_not_stop_the_correlator(bed: &Bed) {
 
 fn used(port: u16, first: i64, last: i64) -> Connection {
     let socket = SocketPair { client: format!("10.0.0.1:{port}"), server: "10.0.0.2:20000".into() };
-    Connection { socket, first: HOUR.plus_us(first), last: HOUR.plus_us(last) }
+    let holder = Holder { proxy: "web-sidecar-proxy".to_owned(), party: "service:web".to_owned() };
+    Connection { socket, holder, first: HOUR.plus_us(first), last: HOUR.plus_us(last) }
 }
 
 pub async fn a_port_that_is_used_again_is_another_connection(bed: &Bed) {

@@ -1,6 +1,7 @@
 //! Findings about the two sides of a call: one is missing, they disagree, or one could not say who the other was.
 
 use super::Scene;
+use crate::correlate::coverage::connections_of;
 use crate::model::{Assurance, Finding, FindingKind, IdentityKind, Leg, ObserverKind, Severity, Side};
 
 fn of_proxy(leg: &Leg) -> bool {
@@ -21,7 +22,8 @@ pub fn no_client_leg(scene: &Scene) -> Option<Finding> {
         call.caller.name,
         call.caller.name
     );
-    Some(scene.missing(FindingKind::NoClientLeg, Severity::High, call.caller.key(), &[leg], sentence))
+    let observer = connections_of(&call.caller);
+    Some(scene.missing(FindingKind::NoClientLeg, Severity::High, observer, &[leg], sentence))
 }
 
 /// Flags with which nothing was sent, so that nothing can have arrived.

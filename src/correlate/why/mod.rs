@@ -27,6 +27,7 @@ pub use rivals::{Field, RunnerUp};
 
 use super::assemble::{calls, pairing_slack_us, pairs};
 use super::clocks::{Clocks, Times};
+pub use super::coverage::CONNECTIONS_OF;
 use super::facts::Facts;
 use super::group::Group;
 use super::legs::distinct;
