@@ -24,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // The task's way to all that new legs can touch: it asks the store and decides nothing.
     ("src/correlate/closure.rs", &["correlate", "model", "store"]),
     ("src/correlate/inferred.rs", &["correlate", "model", "store"]),
+    ("src/correlate/likeness/stored.rs", &["correlate", "model", "store"]),
     ("src/correlate/why/component.rs", &["correlate", "model", "store"]),
     ("src/ingest/",           &["ingest", "decode", "model", "evidence", "store", "telemetry"]),
     // One HTTP surface: the same gate, the same parameters, the same form of an error as the query API.

@@ -32,7 +32,7 @@ impl Measure {
         let sent: BTreeSet<u32> = clients.iter().map(|(_, call)| *call).collect();
         let whole = servers.iter().filter(|(_, call)| sent.contains(call)).count();
         let mut measure = Measure { whole, paired: 0, right: 0, classes: vec![(0, 0.0, 0); CLASSES] };
-        for Alike { client, server, confidence_ppm } in
+        for Alike { client, server, confidence_ppm, .. } in
             alike(&only(&clients), &only(&servers), SLACK_US, least)
         {
             let right = usize::from(clients[client].1 == servers[server].1);

@@ -3,7 +3,7 @@
 use crate::model::{Call, Leg, LegId, ObserverKind, Side, SocketPair, TraceId};
 use sha2::{Digest, Sha256};
 
-fn hash(kind: u8, text: &str) -> i64 {
+pub(super) fn hash(kind: u8, text: &str) -> i64 {
     let digest = Sha256::new().chain_update([kind]).chain_update(text.as_bytes()).finalize();
     i64::from_be_bytes(digest[..8].try_into().expect("a SHA-256 has 32 bytes"))
 }

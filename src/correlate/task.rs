@@ -8,20 +8,25 @@ use super::closure::Closure;
 use super::coverage::{self, Coverage};
 use super::facts::{CONNECTION_SLACK_US, Facts, connection_of};
 use super::inferred::infer_parents;
+use super::likeness::places::{self, Weighed};
+use super::likeness::{rejoin, stored};
 use super::{Rules, assemble, keys};
 use crate::decode::{DecodedDelivery, decode_delivery_in};
-use crate::model::{Call, CallId, Clock, CustomFormat, Leg, Timestamp};
+use crate::model::{Call, CallId, CustomFormat, Leg, LegId, Timestamp};
 use crate::store::{
     Change, Connection, CoverageDelta, IndexedCall, Position, Store, StoreError, StoredDelivery, StoredReject,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Lines derived in one transaction: enough to share a statement, few enough to be seen soon.
 const LINES_PER_STEP: usize = 5_000;
 /// Pause before the database is tried again when it was not available.
 const RETRY: Duration = Duration::from_millis(500);
+/// Likeness is weighed by whole minutes: not for each delivery again.
+const WEIGH_EVERY: Duration = Duration::from_secs(20);
 
 /// Derives until the evidence's end has been reached, then returns. For `import`, `rebuild` and tests.
 pub async fn catch_up(store: &Store, rules: &Rules, clock: &dyn Clock) -> Result<(), StoreError> {
@@ -29,6 +34,7 @@ pub async fn catch_up(store: &Store, rules: &Rules, clock: &dyn Clock) -> Result
     while let Some(next) = step(store, rules, clock, position).await? {
         position = next;
     }
+    while stored::weigh(store, rules, clock, position).await? {}
     Ok(())
 }
 
@@ -43,16 +49,23 @@ pub async fn run(
 ) {
     tokio::pin!(stop);
     let mut position: Option<Position> = None;
+    let mut weigh_from = Instant::now();
     loop {
         committed.mark_unchanged();
-        let outcome = advance(&store, &rules, &clock, &mut position).await;
+        let outcome = advance(&store, &rules, &clock, &mut position, &mut weigh_from).await;
         let wait = async {
             match outcome {
                 Ok(true) => {}
                 Ok(false) => {
                     // A closed channel means that no writer is left; the stop signal then ends the loop.
-                    if committed.changed().await.is_err() {
-                        std::future::pending::<()>().await;
+                    let changed = async {
+                        if committed.changed().await.is_err() {
+                            std::future::pending::<()>().await;
+                        }
+                    };
+                    tokio::select! {
+                        () = changed => {}
+                        () = tokio::time::sleep_until(weigh_from) => {}
                     }
                 }
                 Err(error) => {
@@ -74,18 +87,31 @@ async fn advance(
     rules: &Rules,
     clock: &dyn Clock,
     position: &mut Option<Position>,
+    weigh_from: &mut Instant,
 ) -> Result<bool, StoreError> {
     let at = match *position {
         Some(at) => at,
         None => store.take_correlator().await?,
     };
     *position = Some(at);
+<<<<<<< HEAD
     match step(store, rules, clock, at).await {
         Ok(Some(next)) => {
             *position = Some(next);
             Ok(true)
+=======
+    let moved = match step(store, rules, clock, at).await {
+        Ok(None) if Instant::now() >= *weigh_from => stored::weigh(store, rules, clock, at).await.map(|more| {
+            *weigh_from = Instant::now() + if more { Duration::ZERO } else { WEIGH_EVERY };
+            more.then_some(at)
+        }),
+        moved => moved,
+    };
+    match moved {
+        Ok(next) => {
+            *position = Some(next.unwrap_or(at));
+            Ok(next.is_some())
         }
-        Ok(None) => Ok(false),
         Err(error) => {
             // Whatever was under way is given up: the next step takes the office again and reads where it stands.
             *position = None;
@@ -113,6 +139,7 @@ pub async fn step(
     let closure = Closure::around(store, legs, pairing_slack_us(rules)).await?;
     let facts = gather_facts(store, &closure).await?;
     let (mut calls, closure, facts) = assemble_apart(closure, facts, rules.clone()).await?;
+    rejoin::again(&closure.replaced, &mut calls, &facts, rules);
     let changed_orphans = infer_parents(store, &closure.replaced, &mut calls).await?;
 
     let journal = taken_back(&closure.replaced, &calls, clock.now(), last);
@@ -196,7 +223,8 @@ pub(super) async fn gather_facts(store: &Store, closure: &Closure) -> Result<Fac
 }
 
 /// What must be written so that the store says what these calls say.
-fn difference(closure: &Closure, calls: Vec<Call>, orphans: Vec<Call>, facts: &Facts) -> Change {
+pub(super) fn difference(closure: &Closure, calls: Vec<Call>, orphans: Vec<Call>, facts: &Facts) -> Change {
+    let undecided = closure.replaced.values().flat_map(places::undecided).map(|leg| leg.id).collect();
     let mut measured: Coverage = Coverage::new();
     let mut change = Change::default();
     let kept: BTreeSet<CallId> = calls.iter().map(|c| c.id).collect();
@@ -209,16 +237,19 @@ fn difference(closure: &Closure, calls: Vec<Call>, orphans: Vec<Call>, facts: &F
     for call in calls {
         coverage::count(&mut measured, &call, 1);
         if closure.replaced.get(&call.id) != Some(&call) {
-            change.upserts.push(indexed(call, facts));
+            change.upserts.push(indexed(call, facts, &undecided));
         }
     }
-    change.upserts.extend(orphans.into_iter().map(|call| indexed(call, facts)));
+    change.upserts.extend(orphans.into_iter().map(|call| indexed(call, facts, &undecided)));
     change.coverage = measured.into_iter().filter(|(_, counts)| *counts != [0; 4]).map(delta).collect();
     change
 }
 
-fn indexed(call: Call, facts: &Facts) -> IndexedCall {
-    IndexedCall { keys: keys::of_call(&call, facts.is_outside_proxy(&call)), orphan: is_orphan(&call), call }
+/// `undecided`: legs about which likeness decided before.
+fn indexed(call: Call, facts: &Facts, undecided: &BTreeSet<LegId>) -> IndexedCall {
+    let mut keys = keys::of_call(&call, facts.is_outside_proxy(&call));
+    keys.extend(places::keys_of(&call, Weighed::NotYet, undecided));
+    IndexedCall { keys, orphan: is_orphan(&call), call }
 }
 
 fn delta(((identity, hour), counts): ((String, Timestamp), coverage::Counts)) -> CoverageDelta {

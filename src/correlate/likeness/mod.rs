@@ -12,7 +12,10 @@
 //! | [`offset`] | how far are two proxies' clocks apart, told by nameless legs alone? |
 //! | [`delays`] | how much later does the callee's proxy see it begin, and how much longer does the caller's take? |
 //! | [`ties`] | which of the caller's connections is which of the callee's, when the addresses say nothing? |
-//! | [`belief`] | how probable is each pair, given all its rivals? |
+//! | [`belief`], [`sweep`] | how probable is each pair, given all its rivals? |
+//! | [`places`] | where do such legs wait for each other, and what depends on whom? |
+//! | [`rejoin`] | what does a call say that was joined so? |
+//! | [`stored`] | the only part that asks the store: weighs each minute again in which something changed |
 //!
 //! Everything here is a function of the legs handed in: sums run in the order of (start, id), nothing is random.
 
@@ -20,8 +23,11 @@ pub mod belief;
 pub mod delays;
 pub mod features;
 pub mod offset;
+pub mod places;
+pub mod rejoin;
 mod rounds;
-mod sweep;
+pub mod stored;
+pub mod sweep;
 pub mod ties;
 
 use crate::model::Leg;
@@ -33,6 +39,8 @@ pub struct Alike {
     pub server: usize,
     /// Probability that the pair is right, in millionths; below a million always.
     pub confidence_ppm: u32,
+    /// How much later the server leg starts than is usual between these two proxies.
+    pub late_us: i64,
 }
 
 /// A pair that is less probable than this stays two single legs.
@@ -51,12 +59,14 @@ pub fn alike(clients: &[&Leg], servers: &[&Leg], slack_us: i64, least: f64) -> V
     let features = features::Features::of(clients, servers);
     let offsets = offset::estimate(&features, slack_us);
     let found = rounds::believe(&features, offsets);
-    let sure = found.into_iter().filter(|(_, _, probability)| *probability >= least);
-    let mut pairs: Vec<Alike> = sure
-        .map(|(client, server, probability)| Alike {
-            client,
-            server,
-            confidence_ppm: (probability.min(MOST) * 1e6).round() as u32,
+    let mut pairs: Vec<Alike> = found
+        .into_iter()
+        .filter(|pair| pair.probability >= least)
+        .map(|pair| Alike {
+            client: pair.client,
+            server: pair.server,
+            confidence_ppm: (pair.probability.min(MOST) * 1e6).round() as u32,
+            late_us: pair.late_us as i64,
         })
         .collect();
     pairs.sort_by_key(|pair| (pair.client, pair.server));

@@ -22,8 +22,16 @@ const LOSS_BOUNDS: (f64, f64) = (0.002, 0.98);
 const SURE: f64 = 0.8;
 const NEAR_US: f64 = 4_000.0;
 
-/// Probable pairs (client, server, probability), by client.
-pub fn believe(features: &Features, offsets: Offsets) -> Vec<(usize, usize, f64)> {
+/// A possible pair at the end.
+pub struct Believed {
+    pub client: usize,
+    pub server: usize,
+    pub probability: f64,
+    pub late_us: f64,
+}
+
+/// All pairs that were possible, by client.
+pub fn believe(features: &Features, offsets: Offsets) -> Vec<Believed> {
     let mut belief = Belief::new(features, offsets);
     for _ in 0..ROUNDS {
         belief.weigh();
@@ -32,7 +40,14 @@ pub fn believe(features: &Features, offsets: Offsets) -> Vec<(usize, usize, f64)
     let edges = belief.weigh();
     refine(&edges, &mut belief.probability, features.servers.len());
     let pairs = belief.candidates.iter().zip(&belief.probability);
-    pairs.map(|(pair, p)| (pair.client as usize, pair.server as usize, *p)).collect()
+    pairs
+        .map(|(pair, p)| Believed {
+            client: pair.client as usize,
+            server: pair.server as usize,
+            probability: *p,
+            late_us: pair.late_us,
+        })
+        .collect()
 }
 
 /// A client leg and a server leg that could be one call.

@@ -1,0 +1,70 @@
+//! What a call says whose two legs were joined for being alike, and what its legs say once they are parted again.
+//!
+//! Such a call names nothing that others could share, so it is built from its two legs alone; what its client leg's own line
+//! told of a parent (a gateway's line says what it served) stays with it. It accuses nobody: of its findings only those stand
+//! that one line says by itself.
+
+use super::places;
+use crate::correlate::assemble::calls;
+use crate::correlate::clocks::Clocks;
+use crate::correlate::facts::Facts;
+use crate::correlate::group::Group;
+use crate::correlate::legs::distinct;
+use crate::correlate::rules::Rules;
+use crate::model::{Basis, Call, CallId, FindingKind, Leg};
+use std::collections::BTreeMap;
+
+/// The call of a client leg and a server leg. `told`: the call in which the client leg stood until now.
+pub fn together(told: &Call, client: &Leg, server: &Leg, ppm: u32, facts: &Facts, rules: &Rules) -> Call {
+    let legs = [client.clone(), server.clone()];
+    let group = Group::joined(vec![0], vec![1], Basis::Inferred, ppm, 1);
+    let mut call = one_call(&legs, group, facts, rules);
+    call.findings.retain(|finding| told_by_one_line(finding.kind));
+    inherit(&mut call, told);
+    call
+}
+
+/// The call of a leg that has no partner any more. `told`: the call in which it stood until now.
+pub fn alone(told: &Call, leg: &Leg, facts: &Facts, rules: &Rules) -> Call {
+    let legs = [leg.clone()];
+    let mut call = one_call(&legs, Group::single(0, &legs), facts, rules);
+    if told.id == leg.id {
+        inherit(&mut call, told);
+    }
+    call
+}
+
+fn one_call(legs: &[Leg], group: Group, facts: &Facts, rules: &Rules) -> Call {
+    let made = calls(legs, &[group], &Clocks::default(), facts, rules);
+    made.into_iter().next().expect("a group is a call")
+}
+
+fn inherit(call: &mut Call, told: &Call) {
+    (call.parent_id, call.parent_inferred) = (told.parent_id, told.parent_inferred);
+    (call.principal, call.claimed) = (told.principal.clone(), told.claimed.clone());
+}
+
+fn told_by_one_line(kind: FindingKind) -> bool {
+    use FindingKind::*;
+    matches!(kind, Denied | Stopped | Unverified | CertificateAge | Truncated)
+}
+
+/// Joins again what was joined for being alike and came apart only because the legs were joined anew by their keys.
+pub fn again(replaced: &BTreeMap<CallId, Call>, calls: &mut Vec<Call>, facts: &Facts, rules: &Rules) {
+    let alike = replaced.values().filter_map(|old| Some((old, places::pair(old)?)));
+    let place: BTreeMap<_, usize> =
+        calls.iter().enumerate().filter_map(|(i, c)| Some((places::lone(c)?.id, i))).collect();
+    let mut gone = Vec::new();
+    for (old, (client, server)) in alike {
+        let (Some(&c), Some(&s)) = (place.get(&client.id), place.get(&server.id)) else { continue };
+        let legs = (calls[c].legs[0].clone(), calls[s].legs[0].clone());
+        calls[c] = together(&calls[c], &legs.0, &legs.1, old.confidence_ppm, facts, rules);
+        gone.push(calls[s].id);
+    }
+    calls.retain(|call| !gone.contains(&call.id));
+}
+
+/// Each leg once, of calls that were read more than once.
+pub fn legs_of<'a>(calls: impl IntoIterator<Item = &'a Call>) -> Vec<Leg> {
+    distinct(calls.into_iter().flat_map(|call| call.legs.iter().cloned()))
+}
