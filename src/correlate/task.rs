@@ -12,7 +12,7 @@ use super::likeness::places::{self, Weighed};
 use super::likeness::{rejoin, stored};
 use super::{Rules, assemble, keys};
 use crate::decode::{DecodedDelivery, decode_delivery_in};
-use crate::model::{Call, CallId, CustomFormat, Leg, LegId, Timestamp};
+use crate::model::{Call, CallId, Clock, CustomFormat, Leg, LegId, Timestamp};
 use crate::store::{
     Change, Connection, CoverageDelta, IndexedCall, Position, Store, StoreError, StoredDelivery, StoredReject,
 };
@@ -94,17 +94,13 @@ async fn advance(
         None => store.take_correlator().await?,
     };
     *position = Some(at);
-<<<<<<< HEAD
-    match step(store, rules, clock, at).await {
-        Ok(Some(next)) => {
-            *position = Some(next);
-            Ok(true)
-=======
     let moved = match step(store, rules, clock, at).await {
-        Ok(None) if Instant::now() >= *weigh_from => stored::weigh(store, rules, clock, at).await.map(|more| {
-            *weigh_from = Instant::now() + if more { Duration::ZERO } else { WEIGH_EVERY };
-            more.then_some(at)
-        }),
+        Ok(None) if Instant::now() >= *weigh_from => {
+            stored::weigh(store, rules, clock, at).await.map(|more| {
+                *weigh_from = Instant::now() + if more { Duration::ZERO } else { WEIGH_EVERY };
+                more.then_some(at)
+            })
+        }
         moved => moved,
     };
     match moved {
