@@ -50,7 +50,7 @@ fn why_json(id: &str) -> Value {
 fn lasting(page: &str) -> String {
     let mut text = String::new();
     for line in page.lines() {
-        match line.split_once(", since ") {
+        match line.split_once(", since 20") {
             Some((before, _)) => text.push_str(&format!("{before}, since [when it was imported].")),
             None => text.push_str(line),
         }

@@ -4,7 +4,7 @@
 
 use super::dto::{CallDto, IdentityDto, ObserverDto, PrincipalDto};
 use crate::correlate::why::{
-    Evidence, Field, FindingWhy, OtherParent, ParentWhy, RunnerUp, Step, Weight, Why,
+    Evidence, Field, FindingWhy, OtherParent, PairWhy, ParentWhy, RowPair, RunnerUp, Step, Weight, Why,
 };
 use crate::model::{Call, CallId, Leg, LegId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,8 @@ pub struct WhyDto {
     pub legs: Vec<LegRefDto>,
     pub basis: BasisDto,
     pub pairs: Vec<PairDto>,
+    /// Where order decided: the rows, as they were paired.
+    pub row: Vec<RowPairDto>,
     /// For each leg of the call, what else it was held against.
     pub alternatives: Vec<AlternativesDto>,
     pub parent: ParentDto,
@@ -77,6 +79,23 @@ pub struct PairDto {
     pub server: String,
     #[serde(flatten)]
     pub said: SaidDto,
+}
+
+/// One place of two rows of like requests. A line that found no partner stands alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowPairDto {
+    pub client: Option<RowLegDto>,
+    pub server: Option<RowLegDto>,
+    /// By how much the server's part sticks out of the client's, microseconds; `null` without a pair.
+    pub outside_us: Option<i64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowLegDto {
+    pub leg: String,
+    pub start: String,
+    pub duration_us: Option<i64>,
+    pub status: Option<u16>,
 }
 
 /// Evidence sorted by where it points.
@@ -160,6 +179,8 @@ pub struct FindingWhyDto {
     pub counts: Option<String>,
     pub raised_at: String,
     pub evidence: Vec<String>,
+    /// What the lines tell besides.
+    pub also: Vec<String>,
     pub withdrawn_by: String,
 }
 
@@ -181,6 +202,7 @@ impl WhyDto {
                 not_stronger: why.basis.not_stronger.clone(),
             },
             pairs: why.pairs.iter().map(Into::into).collect(),
+            row: why.row.iter().map(Into::into).collect(),
             alternatives: why.fields.iter().map(Into::into).collect(),
             parent: (&why.parent).into(),
             principal: why.principal.iter().map(Into::into).collect(),
@@ -225,6 +247,7 @@ fn finding(why: &FindingWhy, holding: &Call, counts: &BTreeMap<String, String>) 
         counts: f.absent_observer.as_ref().and_then(|o| counts.get(o)).cloned(),
         raised_at: f.raised_at.to_string(),
         evidence: why.evidence.iter().map(|l| l.id.to_string()).collect(),
+        also: why.also.clone(),
         withdrawn_by: why.withdrawn_by.clone(),
     }
 }
@@ -252,12 +275,28 @@ fn said(evidence: &[Evidence]) -> SaidDto {
     }
 }
 
-impl From<&crate::correlate::why::PairWhy> for PairDto {
-    fn from(pair: &crate::correlate::why::PairWhy) -> Self {
+impl From<&PairWhy> for PairDto {
+    fn from(pair: &PairWhy) -> Self {
         PairDto {
             client: pair.client.to_string(),
             server: pair.server.to_string(),
             said: said(&pair.evidence),
+        }
+    }
+}
+
+impl From<&RowPair> for RowPairDto {
+    fn from(pair: &RowPair) -> Self {
+        let leg = |l: &Leg| RowLegDto {
+            leg: l.id.to_string(),
+            start: l.start.to_string(),
+            duration_us: l.duration_us,
+            status: l.status,
+        };
+        RowPairDto {
+            client: pair.client.as_ref().map(leg),
+            server: pair.server.as_ref().map(leg),
+            outside_us: pair.outside_us,
         }
     }
 }

@@ -5,13 +5,18 @@ use super::paint::Paint;
 use super::phrase;
 use super::prose::{PAGE, Prose, sentence, wrapped};
 use crate::api::dto_why::{
-    AlternativesDto, CallRefDto, EvidenceItemDto, FindingWhyDto, LegRefDto, PairDto, SaidDto, WhyDto,
+    AlternativesDto, CallRefDto, EvidenceItemDto, FindingWhyDto, LegRefDto, PairDto, RowLegDto, RowPairDto,
+    SaidDto, WhyDto,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// Columns of a label.
 const LABEL: usize = 11;
+/// Columns of what is said of a finding.
+const SAYS: usize = 14;
+/// Places of a row that are shown before and after the call's own.
+const AROUND: usize = 4;
 /// Columns of the name of a piece of evidence.
 const KIND: usize = 13;
 
@@ -21,9 +26,11 @@ pub fn why(why: &WhyDto, paint: Paint) -> String {
     page.joined();
     page.lines();
     page.pairs();
+    page.row();
     page.next_best();
     page.parent();
     page.principal();
+    page.decisions();
     page.findings();
     page.prose.text
 }
@@ -59,6 +66,7 @@ impl Page<'_> {
         if let Some(trace) = &call.trace_id {
             let _ = write!(ids, "  trace {trace}");
         }
+        let _ = write!(ids, "  {} UTC", call.start.get(..10).unwrap_or_default());
         let paint = self.prose.paint;
         wrapped(&line, PAGE).iter().for_each(|line| self.prose.line(&paint.bold(line)));
         self.prose.line(&paint.dim(&ids));
@@ -153,6 +161,47 @@ impl Page<'_> {
         }
     }
 
+    /// The rows in which order decided, around this call's own place.
+    fn row(&mut self) {
+        let row = &self.why.row;
+        let of = |p: &RowPairDto| p.client.iter().chain(&p.server).any(|l| self.is_own(&l.leg));
+        let Some(own) = row.iter().position(of) else { return };
+        let from = own.saturating_sub(AROUND);
+        let shown = row.iter().enumerate().skip(from).take(2 * AROUND + 1);
+        let lines: Vec<(String, String)> = shown.map(|(i, pair)| self.place(i, pair, i == own)).collect();
+        self.prose.line("");
+        for (i, (place, text)) in lines.iter().enumerate() {
+            self.prose.item(if i == 0 { "In a row" } else { "" }, 6, place, text);
+        }
+        if lines.len() < row.len() {
+            let text = format!("{} in all.", phrase::count(row.len() as u64, "place", "places"));
+            self.prose.item("", 6, "", &text);
+        }
+    }
+
+    fn is_own(&self, leg: &str) -> bool {
+        self.why.legs.iter().any(|l| l.id == leg && l.call_id == self.why.call.id)
+    }
+
+    fn place(&self, i: usize, pair: &RowPairDto, own: bool) -> (String, String) {
+        let leg = |leg: &Option<RowLegDto>| match leg {
+            Some(l) => {
+                let name = self.names.get(&l.leg).map(|n| format!("{n} ")).unwrap_or_default();
+                let took =
+                    l.duration_us.map_or_else(String::new, |us| format!(" for {}", phrase::duration(us)));
+                format!("{name}{}{took}", l.start.get(11..26).unwrap_or(&l.start))
+            }
+            None => "no line".to_owned(),
+        };
+        let fits = match pair.outside_us {
+            None => String::new(),
+            Some(..1_001) => ", inside".to_owned(),
+            Some(us) => format!(", {} outside", phrase::duration(us)),
+        };
+        let mark = if own { " ←" } else { "" };
+        (format!("{}.", i + 1), format!("{} → {}{fits}{mark}", leg(&pair.client), leg(&pair.server)))
+    }
+
     fn next_best(&mut self) {
         self.prose.line("");
         // Lines of one call are often held against the same others.
@@ -244,6 +293,26 @@ impl Page<'_> {
         }
     }
 
+    /// Each verdict once, with the lines that carry it.
+    fn decisions(&mut self) {
+        let mut verdicts: Vec<(String, Vec<String>)> = Vec::new();
+        for decision in &self.why.call.decisions {
+            let (text, line) = (phrase::decision(decision), self.name(&decision.leg_id));
+            match verdicts.iter_mut().find(|(known, _)| *known == text) {
+                Some((_, lines)) => lines.push(line),
+                None => verdicts.push((text, vec![line])),
+            }
+        }
+        for (i, (text, lines)) in verdicts.iter().enumerate() {
+            if i == 0 {
+                self.prose.line("");
+            }
+            let says = if lines.len() == 1 { "says" } else { "say" };
+            let text = format!("{text}, as {} {says}.", lines.join(", "));
+            self.prose.item(if i == 0 { "Decided" } else { "" }, 0, "", &text);
+        }
+    }
+
     fn findings(&mut self) {
         for finding in &self.why.findings {
             self.prose.line("");
@@ -256,13 +325,21 @@ impl Page<'_> {
         let holds = if f.holds { "" } else { ", does not count now" };
         let lines: Vec<String> = f.evidence.iter().map(|id| self.name(id)).collect();
         self.prose.line(&paint.severity(&f.severity, &format!("{} ({}{holds})", f.kind, f.severity)));
-        self.prose.item("", 11, "says", &phrase::printable(&f.sentence));
+        self.prose.item("", SAYS, "says", &phrase::printable(&f.sentence));
         let since = phrase::when(&f.raised_at);
-        self.prose.item("", 11, "raised by", &format!("{}, since {since}.", lines.join(", ")));
-        if let Some(counts) = &f.counts {
-            self.prose.item("", 11, "counts", &phrase::printable(&sentence(counts)));
+        self.prose.item("", SAYS, "raised by", &format!("{}, since {since}.", lines.join(", ")));
+        for (i, also) in f.also.iter().enumerate() {
+            self.prose.item(
+                "",
+                SAYS,
+                if i == 0 { "besides" } else { "" },
+                &phrase::printable(&sentence(also)),
+            );
         }
-        self.prose.item("", 11, "goes with", &phrase::printable(&format!("{}.", f.withdrawn_by)));
+        if let Some(counts) = &f.counts {
+            self.prose.item("", SAYS, "counts", &phrase::printable(&sentence(counts)));
+        }
+        self.prose.item("", SAYS, "withdrawn by", &phrase::printable(&format!("{}.", f.withdrawn_by)));
     }
 }
 

@@ -24,6 +24,7 @@ pub use history::{Event, History, What, history};
 pub use parent::{How, OtherParent, ParentWhy};
 pub use principal::Step;
 pub use rivals::{Field, RunnerUp};
+pub use row::RowPair;
 
 use super::assemble::{calls, pairing_slack_us, pairs};
 use super::clocks::{Clocks, Times};
@@ -43,6 +44,8 @@ pub struct Why {
     pub call: Call,
     pub basis: BasisWhy,
     pub pairs: Vec<PairWhy>,
+    /// Where order decided: the rows, as they were paired.
+    pub row: Vec<RowPair>,
     /// For each leg of the call, what else it was held against.
     pub fields: Vec<Field>,
     pub parent: ParentWhy,
@@ -123,6 +126,7 @@ impl<'a> Joined<'a> {
         Some(Why {
             basis: basis::basis(self, group),
             pairs: self.pairs(group),
+            row: self.paired_row(group),
             fields: rivals::fields(self, group),
             parent: parent::parent(self, &call),
             principal: principal::steps(self, &call),

@@ -265,7 +265,7 @@ fn behind(
     }
     if how == How::None && joined.facts.is_outside_proxy(call) {
         let sentence = format!(
-            "it shares {}, which whoever made this call may have copied; it did not leave through the proxy that served it",
+            "it shares {}, which whoever made this call may have copied; this call did not leave through the proxy that served it",
             shared_words(call, other)
         );
         return ("connection", sentence);

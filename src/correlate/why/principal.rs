@@ -5,7 +5,7 @@ use super::parent::ancestors;
 use super::words;
 use crate::correlate::custody;
 use crate::correlate::header::{self, Signature};
-use crate::model::{Assurance, Attribution, Call, CallPrincipal, Leg, Principal, Side};
+use crate::model::{Assurance, Attribution, Call, CallPrincipal, Leg, ObserverKind, Principal, Side};
 
 /// One call on the way, with what is known there and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,15 +92,20 @@ fn link(joined: &Joined, call: &Call, parent: &Call, p: &CallPrincipal) -> Strin
     }
     if let Some(header) = header.filter(|_| call.legs.iter().any(Leg::is_entry)) {
         return format!(
-            "{} received the header that the Worker signed for span {}, and it names {} {}{weaker}",
+            "{} received the header that the Worker signed for its span {}; the signature is valid and names {} {}{weaker}",
             call.callee.name, header.span_id, header.principal_kind, header.subject
         );
     }
     if let Some(leg) = told {
-        return format!(
-            "{} wrote down itself that it made this call for the one before{weaker}",
-            leg.observer.name
-        );
+        return match leg.observer.kind {
+            ObserverKind::Worker => {
+                format!("the Worker {} tells of it in its own event{weaker}", leg.observer.name)
+            }
+            _ => format!(
+                "one line of {} tells of receiving the request and of passing it on{weaker}",
+                leg.observer.name
+            ),
+        };
     }
     if certificates {
         return format!(

@@ -3,6 +3,7 @@
 use super::Joined;
 use super::evidence::{Attempt, Evidence, Kind, Weight};
 use super::pair::{at_edge, excluded_by};
+use super::row::outside_us;
 use super::words;
 use crate::correlate::align::strain_us;
 use crate::correlate::clocks::Times;
@@ -254,10 +255,7 @@ fn swapped(joined: &Joined, (client, server): (usize, usize), other: usize) -> S
         Side::Server => (counterpart.clients.first().copied(), Some(other)),
         Side::Client => (Some(other), counterpart.servers.last().copied()),
     };
-    let out = |c: usize, s: usize| {
-        let before = (legs[c].start.0 - legs[s].start.0).max(0);
-        before.max(legs[s].end().0 - legs[c].end().0).max(0)
-    };
+    let out = |c: usize, s: usize| outside_us(&legs[c], &legs[s]);
     let new =
         [s2.map(|s| out(client, s)), c2.map(|c| out(c, server))].into_iter().flatten().max().unwrap_or(0);
     let now = [Some(out(client, server)), c2.zip(s2).map(|(c, s)| out(c, s))]

@@ -6,6 +6,15 @@ use crate::correlate::group::{Group, Rule};
 use crate::correlate::runs::runs;
 use crate::model::{Leg, Side};
 
+/// One place of the rows as they were paired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowPair {
+    pub client: Option<Leg>,
+    pub server: Option<Leg>,
+    /// By how much the server's part sticks out of the client's, in the time in which they were compared.
+    pub outside_us: Option<i64>,
+}
+
 /// Places of legs by start.
 pub struct Row {
     pub clients: Vec<usize>,
@@ -38,6 +47,24 @@ impl Joined<'_> {
             .then_some(Row { clients, servers })
     }
 
+    /// The row in which the pair was chosen, paired as it was, by the client's start; what found no partner comes last.
+    pub fn paired_row(&self, group: &Group) -> Vec<RowPair> {
+        let (Some(&client), [server]) = (group.clients.first(), &group.servers[..]) else {
+            return Vec::new();
+        };
+        let Some(row) = self.row(group, client, *server) else { return Vec::new() };
+        let partner = |c: usize| self.group_of(c).servers.iter().copied().find(|s| row.servers.contains(s));
+        let pair = |c: Option<usize>, s: Option<usize>| RowPair {
+            client: c.map(|c| self.legs[c].clone()),
+            server: s.map(|s| self.legs[s].clone()),
+            outside_us: c.zip(s).map(|(c, s)| outside_us(&self.compared[c], &self.compared[s])),
+        };
+        let mut pairs: Vec<RowPair> = row.clients.iter().map(|&c| pair(Some(c), partner(c))).collect();
+        let lone = |s: &usize| self.group_of(*s).clients.iter().all(|c| !row.clients.contains(c));
+        pairs.extend(row.servers.iter().copied().filter(lone).map(|s| pair(None, Some(s))));
+        pairs
+    }
+
     fn rule_of(&self, place: usize) -> Option<Rule> {
         let group = self.group_of(place);
         match self.legs[place].side {
@@ -45,6 +72,12 @@ impl Joined<'_> {
             Side::Client => group.choices.iter().map(|(_, c)| c.rule).min(),
         }
     }
+}
+
+/// By how much the server's part begins before the client's or ends after it.
+pub fn outside_us(client: &Leg, server: &Leg) -> i64 {
+    let before = client.start.0 - server.start.0;
+    before.max(server.end().0 - client.end().0).max(0)
 }
 
 fn share(rule: Rule, a: &Leg, b: &Leg) -> bool {
