@@ -1,9 +1,10 @@
 //! The join of a whole world in memory: what the store would say after `import`, without a store.
 //!
 //! Everything that decides is the engine's own. What is done here is what `correlate::task` and `correlate::inferred` do with the
-//! store's help: hand the join the connections, bring orphans together with what their caller was serving, and add up the coverage
+//! store's help: hand the join the connections, bring together legs that are merely alike, and orphans with what their caller was serving, and add up the coverage
 //! that findings of absence are held against. `tests/same_as_store.rs` holds this against the real path, call by call.
 
+use crate::alike;
 use calltrail::correlate::adopt::{adopt, is_orphan, left_at};
 use calltrail::correlate::coverage::{self, Coverage};
 use calltrail::correlate::facts::Facts;
@@ -43,6 +44,7 @@ pub fn join(legs: Vec<Leg>, rules: &Rules) -> Derived {
     let mut facts = Facts::default();
     facts.add_legs(&legs);
     let mut calls = assemble(legs, &facts, rules);
+    alike::weigh(&mut calls, &facts, rules);
     infer_parents(&mut calls);
     let mut coverage = Coverage::new();
     calls.iter().for_each(|call| coverage::count(&mut coverage, call, 1));

@@ -7,7 +7,7 @@ use calltrail::store::{Location, Order, Store};
 use calltrail_quality::judged::AS_OF;
 use calltrail_quality::worlds::Plan;
 use calltrail_quality::{captures, degrade, derive};
-use calltrail_sim::faults::{ClockFaults, Faults, PerSource};
+use calltrail_sim::faults::{ClockFaults, Faults, Nat, PerSource};
 use calltrail_sim::world::Config;
 use std::path::PathBuf;
 
@@ -65,6 +65,21 @@ fn of_a_real_capture() {
 fn of_a_damaged_capture() {
     let capture = captures::fullstack_a(&root()).unwrap();
     assert_same(&degrade::degrade(&capture, degrade::Damage::of_the_issue(1)).0, &capture.rules);
+}
+
+#[test]
+fn where_nothing_is_left_to_join_by_but_likeness() {
+    let mut config = Config { calls: 3_000, ..Config::preset("stripped").unwrap() };
+    config.start_us += 20_000_000;
+    let faults = Faults {
+        strip_headers_percent: 100.0,
+        default_format_percent: 100.0,
+        nat: Nat::PerRequest,
+        clock: ClockFaults { offset_max_s: 1.0, ..ClockFaults::default() },
+        ..Faults::default()
+    };
+    let input = Plan { config, faults, declares_outages: false }.world(7, 0);
+    assert_same(&input.deliveries, &input.rules);
 }
 
 #[test]
