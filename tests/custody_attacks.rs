@@ -57,6 +57,7 @@ fn with(mut line: Value, changes: &[(&str, Value)]) -> Value {
 fn event_without_subrequests() -> Value {
     let mut event = line("worker", RAY);
     event["Logs"].as_array_mut().unwrap().truncate(1);
+    event["Logs"].as_array_mut().unwrap().push(json!("<<<Logpush: messages truncated>>>"));
     event
 }
 

@@ -4,7 +4,7 @@
 //! caused them. Such a parent is *inferred*: it makes the tree readable, and no principal passes over it.
 
 use super::facts::client_side;
-use crate::model::{Call, CallId, IdentityKind, Leg, Timestamp};
+use crate::model::{Call, CallId, IdentityKind, Leg, ROUNDING_US, Timestamp};
 use std::collections::BTreeSet;
 
 /// A root inside the mesh that names no trace and whose caller's own proxy saw it leave.
@@ -25,7 +25,11 @@ pub fn left_at(orphan: &Call) -> Option<Timestamp> {
 pub fn adopt<'a>(orphan: &Call, candidates: impl IntoIterator<Item = &'a Call>) -> Option<CallId> {
     let leg = client_side(orphan)?;
     let contains = |s: &Leg| {
-        s.start <= leg.start && s.end() >= leg.end() && s.is_mesh_server() && s.observer == leg.observer
+        s.is_mesh_server()
+            && s.observer == leg.observer
+            && s.start <= leg.start
+            // What is logged of an end is cut off: it was up to so much later.
+            && s.end().plus_us(ROUNDING_US) >= leg.end()
     };
     let serving = candidates.into_iter().filter(|call| call.legs.iter().any(contains));
     let serving: BTreeSet<CallId> =

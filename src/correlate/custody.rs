@@ -7,7 +7,8 @@ use super::clocks::Clocks;
 use super::header::{self, Signature};
 use super::rules::Rules;
 use crate::model::{
-    Assurance, Attribution, Call, CallId, CallPrincipal, Leg, ObserverKind, Principal, Side, SpanId, TraceId,
+    Assurance, Attribution, Call, CallId, CallPrincipal, Leg, ObserverKind, Principal, ROUNDING_US, Side,
+    SpanId, TraceId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -86,17 +87,16 @@ fn attribute_one(call: &Call, parent: Option<&Call>, custody: &Custody, rules: &
     let parent = parent.filter(|_| witnessed || !unsigned);
     let from_edge = witnessed || parent.is_some_and(|p| custody.from_edge.contains(&p.id));
     let header = valid_header(call, rules).cloned();
-    let own = call.legs.iter().find_map(|l| l.edge_principal.clone());
+    let own = call.legs.iter().find_map(verified_at_edge).cloned();
     let inherited = parent.and_then(|p| inherit(call, p, header.is_some()));
 
-    let signed_entry = !from_edge
-        && enters_signed(call, parent)
+    // Where the records of the edge name nobody, the edge's signature still does.
+    let signed_entry = call.legs.iter().any(Leg::is_entry)
+        && parent.is_none_or(|p| p.principal.is_none())
         && !unsigned
         && !custody.replayed_at_gateway.contains(&call.id);
     let principal = match (inherited, own) {
-        // A Worker that was called by a Worker and checked nobody says so by naming itself.
         (Some(inherited), None) => Some(inherited),
-        (Some(inherited), Some(own)) if own.kind == "worker" => Some(inherited),
         (_, Some(principal)) => {
             Some(CallPrincipal { principal, attribution: Attribution::Verified, assurance: Assurance::Jwt })
         }
@@ -111,7 +111,10 @@ fn attribute_one(call: &Call, parent: Option<&Call>, custody: &Custody, rules: &
         false => p,
     });
     let claims = header.as_ref().map(principal_of);
-    let explained = |c: &Principal| principal.as_ref().is_some_and(|p| p.principal.subject == c.subject);
+    let explained = |c: &Principal| {
+        principal.as_ref().is_some_and(|p| p.principal.subject == c.subject)
+            || names_calling_worker(c, parent)
+    };
     Attributed {
         claimed: claims.filter(|c| !explained(c)),
         from_edge: from_edge || (signed_entry && header.is_some()),
@@ -129,9 +132,22 @@ pub fn lacks_signature(call: &Call, rules: &Rules) -> bool {
     !rules.header_keys.is_empty() && entry.is_some_and(unsigned)
 }
 
-/// A root at a gateway: nothing but the signature says where it comes from.
-fn enters_signed(call: &Call, parent: Option<&Call>) -> bool {
-    parent.is_none() && call.legs.iter().any(Leg::is_entry)
+/// Whom a Worker verified. A Worker that was called by a Worker and checked nobody names its caller: that proves nobody, whether
+/// the caller's own record is there or not.
+pub(super) fn verified_at_edge(leg: &Leg) -> Option<&Principal> {
+    leg.edge_principal.as_ref().filter(|_| !names_its_caller(leg))
+}
+
+fn names_its_caller(leg: &Leg) -> bool {
+    leg.parent_span_id.is_some() && leg.edge_principal.as_ref().is_some_and(|p| p.kind == "worker")
+}
+
+/// Such a Worker signs what its head says.
+fn names_calling_worker(claim: &Principal, parent: Option<&Call>) -> bool {
+    let said = |l: &Leg| {
+        names_its_caller(l) && l.edge_principal.as_ref().is_some_and(|p| p.subject == claim.subject)
+    };
+    parent.is_some_and(|p| p.legs.iter().any(said))
 }
 
 fn inherit(call: &Call, parent: &Call, signed: bool) -> Option<CallPrincipal> {
@@ -169,7 +185,7 @@ pub(super) fn serving(parent: &Call, call: &Call) -> Option<bool> {
     let mut same_clock =
         parent.legs.iter().filter(|s| s.side == Side::Server && s.observer == left.observer).peekable();
     same_clock.peek()?;
-    Some(same_clock.any(|s| s.start <= left.start && left.start <= s.end()))
+    Some(same_clock.any(|s| s.start <= left.start && left.start <= s.end().plus_us(ROUNDING_US)))
 }
 
 fn edge_span(
@@ -180,11 +196,12 @@ fn edge_span(
 ) -> Option<SpanId> {
     let own = call.legs.iter().find(|l| l.observer.kind == ObserverKind::Worker && l.side == Side::Client);
     let inherited = || parent.and_then(|p| custody.edge_span.get(&p.id).copied());
-    let at_gateway = call.legs.iter().any(Leg::is_entry);
+    // What left the edge, or came in from it, with the header that was made for it.
+    let from_edge = call.legs.iter().any(Leg::leaves_the_edge);
     let replayed = custody.replayed_at_gateway.contains(&call.id);
     own.and_then(|l| l.span_id)
         .or_else(inherited)
-        .or_else(|| header.filter(|_| at_gateway && !replayed).map(|h| h.span_id))
+        .or_else(|| header.filter(|_| from_edge && !replayed).map(|h| h.span_id))
 }
 
 /// A header on any of the call's legs whose signature is not refuted.

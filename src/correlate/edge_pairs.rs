@@ -44,7 +44,7 @@ impl Sorted {
             let role = match (leg.observer.kind, leg.side) {
                 (ObserverKind::Worker, Side::Server) => &mut sorted.worker_servers,
                 (ObserverKind::Worker, Side::Client) => &mut sorted.worker_clients,
-                (ObserverKind::Zone, _) if leg.parent_ray.is_some() => &mut sorted.zone_subrequests,
+                (ObserverKind::Zone, _) if leg.is_subrequest_witness() => &mut sorted.zone_subrequests,
                 (ObserverKind::Zone, _) => &mut sorted.eyeballs,
                 _ if leg.is_entry() => &mut sorted.gateway_servers,
                 _ => &mut *rest,
@@ -221,7 +221,7 @@ fn own_span(leg: &Leg) -> Option<String> {
     Some(span_key(leg.trace?.trace_id, leg.span_id?))
 }
 
-fn keys_sent(leg: &Leg) -> Vec<String> {
+pub(super) fn keys_sent(leg: &Leg) -> Vec<String> {
     let span = own_span(leg);
     let request = leg.request_key().map(|r| format!("r{r}"));
     let ray = leg.ray.as_ref().map(|r| format!("y{r}"));
@@ -229,7 +229,7 @@ fn keys_sent(leg: &Leg) -> Vec<String> {
     [span, request, ray, hop].into_iter().flatten().collect()
 }
 
-fn keys_received(leg: &Leg) -> Vec<String> {
+pub(super) fn keys_received(leg: &Leg) -> Vec<String> {
     let header = leg.header.as_ref().map(|h| span_key(h.trace_id, h.span_id));
     let parent = leg.trace.map(|t| span_key(t.trace_id, t.parent_id));
     let request = leg.request_key().map(|r| format!("r{r}"));

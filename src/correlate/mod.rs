@@ -8,7 +8,7 @@
 //! | [`compat`], [`align`] | what speaks against a pair; how do two rows of legs lie side by side? |
 //! | [`edge_pairs`], [`mesh_pairs`] with [`runs`], [`rivals`], [`sockets`] | which legs are one call, and on what basis? |
 //! | [`build`], [`outcome`] | who, what, when, what came of it? |
-//! | [`tree`], [`tree_keys`], [`adopt`] | which call caused which? |
+//! | [`tree`] with [`tree_index`], [`tree_keys`]; [`adopt`] | which call caused which? |
 //! | [`header`], [`custody`] | on whose behalf, and how do we know? |
 //! | [`decisions`], [`findings`] | by whose leave; what is wrong or unproven? |
 //! | [`keys`], [`facts`], [`coverage`] | what can legs find each other by; what must be known from beyond them? |
@@ -45,6 +45,7 @@ pub mod runs;
 pub mod sockets;
 pub mod task;
 pub mod tree;
+pub mod tree_index;
 pub mod tree_keys;
 pub mod why;
 

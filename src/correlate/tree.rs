@@ -4,13 +4,18 @@
 //! proxy has logged; then the call that the caller's own proxy was serving at that moment, by request id, signed header or
 //! trace. Parent and child are then seen by one proxy and one clock. Without any: a root.
 
-use super::clocks::Clocks;
+use super::assemble::pairing_slack_us;
+use super::clocks::{Clocks, MOST_APART_US};
+use super::custody;
+use super::edge_pairs::{contradicts, shared_keys};
 use super::facts::{Facts, client_side, lone_mesh_server};
 use super::header::{self, Signature};
 use super::rules::Rules;
-use super::tree_keys::{Key, TRACE_RANK};
-use crate::model::{Call, Leg, LegId, ObserverKind, Side, SpanId, TraceId};
-use std::collections::{BTreeMap, BTreeSet};
+use super::tree_index::Index;
+use super::tree_keys::{self, Key};
+use crate::model::{Call, Leg, ObserverKind, Principal, ROUNDING_US, Side, SignedPrincipal};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 /// Sets `parent_id` and completes `trace_id` from the parent where a call has none of its own.
 pub fn grow(calls: &mut [Call], clocks: &Clocks, facts: &Facts, rules: &Rules) {
@@ -54,97 +59,6 @@ fn inherit_trace(calls: &mut [Call], parents: &[Option<usize>], child: usize) {
 /// How often a parent was already given a child of a kind: among parents that nobody can tell apart, each gets its own.
 type Served = BTreeMap<(usize, String), usize>;
 
-struct Index {
-    by_leg: BTreeMap<LegId, usize>,
-    worker_by_span: BTreeMap<(Option<TraceId>, SpanId), usize>,
-    worker_by_ray: BTreeMap<String, usize>,
-    workers_by_trace: BTreeMap<TraceId, Vec<usize>>,
-    /// Span of a Worker's subrequest → the call that it made.
-    subrequest_by_span: BTreeMap<(TraceId, SpanId), usize>,
-    by_hop: BTreeMap<String, Vec<usize>>,
-    /// Observer name and a key of the call → calls that it served.
-    by_observer: BTreeMap<(String, Key), Vec<usize>>,
-    /// Callee's identity key and a key of the call → calls that it received.
-    by_callee: BTreeMap<(String, Key), Vec<usize>>,
-    /// What each call can be recognised by.
-    keys: Vec<BTreeSet<Key>>,
-}
-
-impl Index {
-    fn new(calls: &[Call]) -> Self {
-        let mut index = Index {
-            by_leg: BTreeMap::new(),
-            worker_by_span: BTreeMap::new(),
-            worker_by_ray: BTreeMap::new(),
-            workers_by_trace: BTreeMap::new(),
-            subrequest_by_span: BTreeMap::new(),
-            by_hop: BTreeMap::new(),
-            by_observer: BTreeMap::new(),
-            by_callee: BTreeMap::new(),
-            keys: calls.iter().map(|call| call.legs.iter().flat_map(Key::of).collect()).collect(),
-        };
-        for (i, call) in calls.iter().enumerate() {
-            for leg in &call.legs {
-                index.by_leg.insert(leg.id, i);
-                index.add(i, leg);
-            }
-            index.add_served(i, call);
-        }
-        index
-    }
-
-    fn add_served(&mut self, i: usize, call: &Call) {
-        let observers: BTreeSet<&str> =
-            call.legs.iter().filter(|l| l.is_mesh_server()).map(|l| l.observer.name.as_str()).collect();
-        for key in &self.keys[i] {
-            self.by_callee.entry((call.callee.key(), key.clone())).or_default().push(i);
-            for observer in &observers {
-                self.by_observer.entry(((*observer).to_owned(), key.clone())).or_default().push(i);
-            }
-        }
-    }
-
-    /// Calls under `name` that share a key with `child`, each once.
-    fn near(&self, index: &BTreeMap<(String, Key), Vec<usize>>, name: &str, child: usize) -> Vec<usize> {
-        let keys = self.keys[child].iter();
-        let found: BTreeSet<usize> = keys
-            .filter_map(|key| index.get(&(name.to_owned(), key.clone())))
-            .filter(|near| near.len() <= CROWD)
-            .flatten()
-            .copied()
-            .collect();
-        found.into_iter().collect()
-    }
-
-    fn add(&mut self, i: usize, leg: &Leg) {
-        let trace = leg.trace.map(|t| t.trace_id);
-        match (leg.observer.kind, leg.side) {
-            (ObserverKind::Worker, Side::Server) => {
-                if let Some(span) = leg.span_id {
-                    self.worker_by_span.insert((trace, span), i);
-                }
-                if let Some(ray) = &leg.ray {
-                    self.worker_by_ray.insert(ray.clone(), i);
-                }
-                if let Some(trace) = trace {
-                    self.workers_by_trace.entry(trace).or_default().push(i);
-                }
-            }
-            (ObserverKind::Worker, Side::Client) => {
-                if let (Some(trace), Some(span)) = (trace, leg.span_id) {
-                    self.subrequest_by_span.insert((trace, span), i);
-                }
-            }
-            _ if leg.is_mesh_server() => {
-                if let Some(hop) = &leg.hop {
-                    self.by_hop.entry(hop.clone()).or_default().push(i);
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
 /// All calls among which parents are sought, with what must be known to choose.
 struct Wood<'a> {
     calls: &'a [Call],
@@ -172,21 +86,39 @@ impl Wood<'_> {
             return None;
         }
         self.by_parent_hop(child)
-            .or_else(|| self.by_service(child, served))
             .or_else(|| self.by_subrequest(child))
+            .or_else(|| self.by_service(child, served))
     }
 
-    /// The gateway's line is missing: its connection is known, and the Worker's record of the subrequest has no other end.
+    /// The gateway's line is missing: its connection is known, and the Worker's record of the subrequest, or the zone's, has no
+    /// other end.
     fn by_subrequest(&self, child: usize) -> Option<usize> {
         let leg = lone_mesh_server(&self.calls[child])?;
-        let spans = [
-            leg.header.as_ref().map(|h| (h.trace_id, h.span_id)),
-            leg.trace.map(|t| (t.trace_id, t.parent_id)),
-        ];
-        let sent =
-            spans.into_iter().flatten().find_map(|span| self.index.subrequest_by_span.get(&span).copied())?;
-        let unseen = self.calls[sent].legs.iter().all(|l| l.side == Side::Client);
-        (unseen && self.covers(sent, leg)).then_some(sent)
+        if self.was_caused_inside(child, leg) {
+            return None;
+        }
+        let unseen = self.index.unseen_subrequests(leg).into_iter();
+        let told = unseen.filter_map(|p| {
+            let sent = self.calls[p].legs.iter().find(|l| !contradicts(l, leg))?;
+            let apart_us = (self.clocks.start(sent).0 - self.clocks.start(leg).0).abs();
+            // Of the zone's record the span is not known but by the header, which is compared all the same.
+            self.covers(p, leg).then_some((Reverse(shared_keys(sent, leg)), apart_us, self.calls[p].id, p))
+        });
+        told.min().map(|(.., p)| p)
+    }
+
+    /// Whether another call of the same request tells that it was not a gateway that made this one: the caller was called
+    /// itself, or, where nobody knows the caller, the request had come into the mesh before.
+    fn was_caused_inside(&self, child: usize, leg: &Leg) -> bool {
+        let call = &self.calls[child];
+        let known = call.caller.assurance.is_verified();
+        self.index.of_same_request(child).into_iter().any(|other| {
+            let other = &self.calls[other];
+            match known {
+                true => other.callee.agrees_with(&call.caller) == Some(true),
+                false => other.legs.iter().any(|l| self.clocks.start(l) < self.clocks.start(leg)),
+            }
+        })
     }
 
     /// A Worker called by RPC names its caller's own span.
@@ -209,7 +141,7 @@ impl Wood<'_> {
             return Some(parent);
         }
         // What a visitor sends to the zone is the visitor's word, whatever header it carries.
-        let of_subrequest = |l: &&Leg| l.header.is_some() && (l.is_entry() || l.parent_ray.is_some());
+        let of_subrequest = |l: &&Leg| l.header.is_some() && (l.is_entry() || l.is_subrequest_witness());
         let leg = call.legs.iter().find(of_subrequest)?;
         let header = leg.header.as_ref()?;
         let sent = self.index.subrequest_by_span.get(&(header.trace_id, header.span_id));
@@ -217,8 +149,20 @@ impl Wood<'_> {
         if made_for_another || header::check(header, self.rules) == Signature::Invalid {
             return None;
         }
-        let serving = self.index.workers_by_trace.get(&header.trace_id)?.iter().copied();
-        serving.filter(|&p| p != child && self.covers(p, leg)).min_by_key(|&p| self.calls[p].start)
+        let near = self.index.workers_by_trace.get(&header.trace_id)?.iter().copied();
+        let may_have_sent =
+            |p: &usize| *p != child && self.covers(*p, leg) && self.may_have_signed(*p, header);
+        near.filter(may_have_sent).min_by_key(|&p| (self.calls[p].start, self.calls[p].id))
+    }
+
+    /// Whether a Worker's event may have made a request with this header of which it does not tell: its record is not whole, and
+    /// names nobody else.
+    fn may_have_signed(&self, event: usize, header: &SignedPrincipal) -> bool {
+        let records = self.calls[event].legs.iter().filter(|l| l.observer.kind == ObserverKind::Worker);
+        records.filter(|l| l.side == Side::Server).all(|l| {
+            let other = |p: &Principal| p.subject != header.subject;
+            !self.index.tells_all(l) && !custody::verified_at_edge(l).is_some_and(other)
+        })
     }
 
     /// The application's claim of the hop that it was serving, believed only if the same proxy logged that hop.
@@ -237,72 +181,134 @@ impl Wood<'_> {
     /// The call that the caller's own proxy was serving when this one left.
     fn by_service(&self, child: usize, served: &mut Served) -> Option<usize> {
         let call = &self.calls[child];
-        let mut sent_to_caller = self.index.near(&self.index.by_callee, &call.caller.key(), child);
+        let sent_to_caller = self.index.received_by(&call.caller.key(), child);
         let Some(leg) = client_side(call) else {
             let leg = call.legs.first()?;
-            return self.best_parent(child, leg, self.rules.skew_bound_us, &sent_to_caller, served);
+            let near = sent_to_caller.into_iter().filter(|&p| !self.made_another(p, child));
+            return self.best_parent(child, leg, &near.map(Near::by_other_clock).collect::<Vec<_>>(), served);
         };
-        let served_by_proxy = self.index.near(&self.index.by_observer, &leg.observer.name, child);
-        self.best_parent(child, leg, 0, &served_by_proxy, served).or_else(|| {
-            // The line of the caller's proxy is missing, but whoever called it saw the request leave for it.
-            sent_to_caller.retain(|&p| !self.calls[p].legs.iter().any(Leg::is_mesh_server));
-            let unseen = sent_to_caller;
-            self.best_parent(child, leg, self.rules.skew_bound_us, &unseen, served)
-        })
+        let by_proxy = self.index.served_by(&leg.observer.name, child);
+        // Where the line of the caller's proxy is missing, whoever called it saw the request leave for it.
+        let unseen = |p: &usize| !self.calls[*p].legs.iter().any(Leg::is_mesh_server);
+        let near = by_proxy.iter().map(|&p| Near { call: p, same_clock: true });
+        let near = near.chain(sent_to_caller.into_iter().filter(unseen).map(Near::by_other_clock));
+        self.best_parent(child, leg, &near.collect::<Vec<_>>(), served)
+    }
+
+    /// A gateway makes one call of each request. Where its own line tells which, another is not of it, unless it is another
+    /// attempt at the same.
+    fn made_another(&self, parent: usize, child: usize) -> bool {
+        let attempt = |p| self.index.of_same_request_id(p, child);
+        self.index.is_passed_on(&self.calls[parent]) && !attempt(parent)
     }
 
     /// Weight of the keys that two calls share. Two trace ids are never brought together by a weaker key: calls that both name
-    /// traces, and none in common, share nothing.
+    /// traces, and none in common, share nothing. Nor does a trace bring together what names two requests of the edge.
     fn shared_keys(&self, parent: usize, child: usize) -> Option<u32> {
         let (parent, child) = (&self.index.keys[parent], &self.index.keys[child]);
-        let shared: u32 = child.intersection(parent).map(|k| 1 << k.rank()).fold(0, |all, bit| all | bit);
-        let names_trace = |keys: &BTreeSet<Key>| keys.iter().any(|k| matches!(k, Key::Trace(_)));
-        let apart = shared & (1 << TRACE_RANK) == 0 && names_trace(parent) && names_trace(child);
+        let shared = tree_keys::shared(parent, child);
+        let apart = tree_keys::name_two(parent, child, |k| matches!(k, Key::Trace(_)))
+            || (shared == 1 << tree_keys::TRACE_RANK
+                && (tree_keys::name_two(parent, child, |k| matches!(k, Key::Header(..)))
+                    || tree_keys::name_two(parent, child, |k| self.index.of_the_edge.contains(k))));
         (shared > 0 && !apart).then_some(shared)
     }
 
     /// Of the calls in `near`, the one whose work the leg of `child` most likely is.
-    fn best_parent(
-        &self,
-        child: usize,
-        leg: &Leg,
-        slack_us: i64,
-        near: &[usize],
-        served: &mut Served,
-    ) -> Option<usize> {
+    fn best_parent(&self, child: usize, leg: &Leg, near: &[Near], served: &mut Served) -> Option<usize> {
         let call = &self.calls[child];
         let kind = format!("{:?} {:?} {}", call.method, call.path, call.callee.key());
-        let best = near
-            .iter()
-            .copied()
-            .filter(|&p| p != child)
-            .filter_map(|p| {
-                let serving = serving(&self.calls[p], leg, self.clocks, slack_us)?;
-                Some(((self.shared_keys(p, child)?, serving), p))
-            })
-            // A header is issued for one request: with it, a call that began after that had ended is not its work. Where the
-            // format does not print it, nobody can say that there was none.
-            .filter(|((_, serving), _)| *serving || carries_no_header(call))
-            .map(|((keys, serving), p)| {
-                let before = served.get(&(p, kind.clone())).copied().unwrap_or(0);
-                let other_resource = !same_resource(self.calls[p].path.as_deref(), call.path.as_deref());
-                // Of those that had ended, the last; of those that were being served, the one with fewest such children.
-                let recency = if serving { 0 } else { -self.calls[p].end().0 };
-                let rank =
-                    (std::cmp::Reverse(keys), !serving, other_resource, recency, before, self.calls[p].start);
-                ((rank, self.calls[p].id), p)
-            })
-            .min()?;
-        *served.entry((best.1, kind)).or_default() += 1;
-        Some(best.1)
+        let sole = self.sole_of_request(child, near);
+        let ranked = near.iter().filter_map(|n| {
+            let keys = self.shared_keys(n.call, child)?;
+            let parent = &self.calls[n.call];
+            let service = self.service(*n, leg, call, sole == Some(n.call))?;
+            let before = served.get(&(n.call, kind.clone())).copied().unwrap_or(0);
+            let other_resource = !same_resource(parent.path.as_deref(), call.path.as_deref());
+            // Of those that had ended, the last; of those that were being served, the one with fewest such children.
+            let recency = if service.under_way() { 0 } else { -parent.end().0 };
+            Some(((Reverse(keys), service, other_resource, recency, before, parent.start, parent.id), n.call))
+        });
+        let (_, best) = ranked.min()?;
+        *served.entry((best, kind)).or_default() += 1;
+        Some(best)
+    }
+
+    /// What the possible parent was doing when the leg left; `None` when it cannot have caused it.
+    fn service(&self, near: Near, leg: &Leg, call: &Call, sole: bool) -> Option<Service> {
+        let parent = &self.calls[near.call];
+        let slack_us = if near.same_clock { 0 } else { pairing_slack_us(self.rules) };
+        let service = match (serving(parent, leg, self.clocks, 0), near.same_clock) {
+            (Some(true), true) => Some(Service::Seen),
+            (Some(true), false) => Some(Service::Told),
+            _ => match serving(parent, leg, self.clocks, slack_us) {
+                Some(true) => Some(Service::WithinSlack),
+                // A header is issued for one request: with it, a call that began after that had ended is not its work. Where
+                // the format does not print it, nobody can say that there was none.
+                Some(false) if carries_no_header(call) && near.same_clock => Some(Service::Ended),
+                Some(false) if carries_no_header(call) => Some(Service::EndedElsewhere),
+                _ => None,
+            },
+        };
+        let far_clocks = || {
+            let known = parent.legs.iter().any(|l| self.clocks.are_known(l, leg));
+            let apart_us = (self.clocks.start(leg).0 - parent.start.0).abs();
+            (sole && !known && apart_us <= MOST_APART_US).then_some(Service::SoleOfRequest)
+        };
+        service.or_else(far_clocks)
+    }
+
+    /// The only one by another clock that shares the request id: it needs no clock.
+    fn sole_of_request(&self, child: usize, near: &[Near]) -> Option<usize> {
+        let mut of_request =
+            near.iter().filter(|n| !n.same_clock && self.index.of_same_request_id(n.call, child));
+        let sole = of_request.next()?;
+        of_request.next().is_none().then_some(sole.call)
     }
 
     /// Whether the leg began while any side saw the call under way, as far as the clocks can tell.
     fn covers(&self, parent: usize, leg: &Leg) -> bool {
         let (at, slack_us) = (self.clocks.start(leg), self.rules.skew_bound_us);
         self.calls[parent].legs.iter().any(|l| {
-            self.clocks.start(l) <= at.plus_us(slack_us) && self.clocks.end(l).plus_us(slack_us) >= at
+            self.clocks.start(l) <= at.plus_us(slack_us)
+                && self.clocks.end(l).plus_us(slack_us.saturating_add(ROUNDING_US)) >= at
         })
+    }
+}
+
+/// A possible parent.
+#[derive(Clone, Copy)]
+struct Near {
+    call: usize,
+    /// The proxy that saw the child leave saw itself serve this call.
+    same_clock: bool,
+}
+
+impl Near {
+    fn by_other_clock(call: usize) -> Near {
+        Near { call, same_clock: false }
+    }
+}
+
+/// What a possible parent was doing when the child left: the likelier cause first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Service {
+    /// Being served, by the clock of the proxy that saw the child leave.
+    Seen,
+    /// Being served, by another clock.
+    Told,
+    /// It had ended: work that outlives its request.
+    Ended,
+    /// Being served, if the clocks are apart.
+    WithinSlack,
+    EndedElsewhere,
+    /// Nobody knows; but it alone is of the same request.
+    SoleOfRequest,
+}
+
+impl Service {
+    fn under_way(self) -> bool {
+        !matches!(self, Service::Ended | Service::EndedElsewhere)
     }
 }
 
@@ -313,7 +319,8 @@ pub(super) fn serving(parent: &Call, leg: &Leg, clocks: &Clocks, slack_us: i64) 
     let left = clocks.start(leg);
     let seen = parent.legs.iter().filter(|s| !served || s.side == Side::Server);
     seen.filter(|s| clocks.start(s) <= left.plus_us(slack_us))
-        .map(|s| clocks.end(s).plus_us(slack_us) >= left)
+        // What is logged of an end is cut off: it was up to so much later.
+        .map(|s| clocks.end(s).plus_us(slack_us.saturating_add(ROUNDING_US)) >= left)
         .max()
 }
 
@@ -334,6 +341,3 @@ fn carries_no_header(call: &Call) -> bool {
     let logged = call.legs.iter().any(|l| l.header_logged);
     logged && call.legs.iter().all(|l| l.header.is_none() && l.malformed_header.is_none())
 }
-
-/// A key that more calls than this share at one proxy tells nothing about which of them caused which.
-const CROWD: usize = 2_000;

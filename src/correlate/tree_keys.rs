@@ -1,6 +1,7 @@
 //! What two calls of one request share, by which parent and child are brought together.
 
 use crate::model::{Leg, SpanId, TraceId};
+use std::collections::BTreeSet;
 
 pub const TRACE_RANK: u32 = 0;
 
@@ -21,6 +22,11 @@ impl Key {
         keys
     }
 
+    /// A trace may hold several requests; a request id and a signed header are of one.
+    pub fn tells_requests_apart(&self) -> bool {
+        !matches!(self, Key::Trace(_))
+    }
+
     /// A request id tells the requests of one trace apart; so does, where it is passed on, the signed header.
     pub fn rank(&self) -> u32 {
         match self {
@@ -29,4 +35,14 @@ impl Key {
             Key::Request(_) => 2,
         }
     }
+}
+
+/// The ranks of the keys that two calls share, one bit each.
+pub fn shared(one: &BTreeSet<Key>, other: &BTreeSet<Key>) -> u32 {
+    one.intersection(other).map(|k| 1 << k.rank()).fold(0, |all, bit| all | bit)
+}
+
+/// Whether both name keys of a kind, and none in common.
+pub fn name_two(one: &BTreeSet<Key>, other: &BTreeSet<Key>, kind: impl Fn(&Key) -> bool) -> bool {
+    one.iter().any(&kind) && other.iter().any(&kind) && !one.intersection(other).any(&kind)
 }

@@ -3,7 +3,7 @@
 use super::leg::{Leg, ObserverKind};
 
 /// Logged durations are whole milliseconds, cut off; so are start times in some formats.
-const ROUNDING_US: i64 = 1_000;
+pub const ROUNDING_US: i64 = 1_000;
 
 /// Bounds of the server side's clock minus the client side's, microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

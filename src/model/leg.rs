@@ -3,7 +3,7 @@
 //! A leg says only what its line says. It is never completed from elsewhere, its clock is never corrected, and an identity in
 //! it is marked with how the observer knew it.
 
-use super::identity::{Assurance, Identity, words};
+use super::identity::{Assurance, Identity, IdentityKind, words};
 use super::ids::{LegId, LineHash, SpanId, TraceId};
 use super::time::Timestamp;
 use super::trace_context::TraceContext;
@@ -253,6 +253,17 @@ impl Leg {
         self.side == Side::Server
             && self.observer.kind == ObserverKind::Gateway
             && self.peer.assurance != Assurance::Mtls
+    }
+
+    /// The zone's record of what a Worker sent. A Worker that no visitor called has no ray for it to name.
+    pub fn is_subrequest_witness(&self) -> bool {
+        self.observer.kind == ObserverKind::Zone && self.local.kind == IdentityKind::Worker
+    }
+
+    /// One end of a request from the edge to the mesh: told by the Worker, the zone or the gateway.
+    pub fn leaves_the_edge(&self) -> bool {
+        let by_worker = self.observer.kind == ObserverKind::Worker && self.side == Side::Client;
+        by_worker || self.is_subrequest_witness() || self.is_entry()
     }
 
     /// The format prints the calltrail header, and the line has not lost its headers on the way to us: a gateway gives every

@@ -19,7 +19,7 @@ pub mod time;
 pub mod trace_context;
 
 pub use call::{Attribution, Basis, Call, CallPrincipal, Decision, Effect, Judge, Outcome, Stage, State};
-pub use clock_offset::ClockOffset;
+pub use clock_offset::{ClockOffset, ROUNDING_US};
 pub use delivery::{Delivery, Reject, RejectReason};
 pub use filter::{CallFilter, Cursor, FindingFilter};
 pub use finding::{Finding, FindingKind, Severity};

@@ -89,7 +89,8 @@ pub fn replayed_header(scene: &Scene) -> Option<Finding> {
         None if scene.custody.replayed_at_gateway.contains(&call.id) => {
             Some(scene.seen(kind, severity, &[leg], sentence))
         }
-        None if leg.is_entry() => None,
+        // That the edge sent it is told by the zone.
+        None if leg.is_entry() || leg.is_subrequest_witness() => None,
         None if !call.caller.assurance.is_verified() => Some(scene.seen(kind, severity, &[leg], sentence)),
         None => Some(scene.missing(kind, severity, call.caller.key(), &[leg], sentence)),
     }

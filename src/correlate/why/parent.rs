@@ -3,6 +3,7 @@
 use super::Joined;
 use super::pair::at_edge;
 use super::words;
+use crate::correlate::assemble::pairing_slack_us;
 use crate::correlate::facts::client_side;
 use crate::correlate::tree;
 use crate::correlate::tree_keys::Key;
@@ -224,7 +225,7 @@ fn rank(joined: &Joined, call: &Call, other: &Call) -> Option<Rank> {
         return None;
     }
     let left = client_side(call).or(call.legs.first())?;
-    let slack_us = if client_side(call).is_some() { 0 } else { joined.rules.skew_bound_us };
+    let slack_us = if client_side(call).is_some() { 0 } else { pairing_slack_us(joined.rules) };
     let (served, recency) = match tree::serving(other, left, &joined.clocks, slack_us) {
         Some(true) => (0, 0),
         Some(false) => (1, -other.end().0),
