@@ -93,7 +93,7 @@ fn run_plans(settings: &Settings) -> Vec<(NamedPlan, Verdict)> {
     let shares: f64 = plans.iter().map(|p| p.share).sum();
     let run = |plan: NamedPlan| {
         let calls = settings.calls as f64 * plan.share / shares;
-        let worlds = (calls / settings.calls_per_world() as f64).ceil().max(1.0) as u32;
+        let worlds = (calls / plan.plan.config.calls as f64).ceil().max(1.0) as u32;
         let compared: &[Baseline] = if plan.compared { &BASELINES } else { &[] };
         let started = std::time::Instant::now();
         let verdict =

@@ -130,7 +130,7 @@ fn world(words: &Words) -> Result<()> {
     let mut config: Config = serde_json::from_value(value).context("--config")?;
     config.calls = words.number("calls", config.calls)?;
     let faults: Faults = serde_json::from_str(&words.text("faults", "{}")).context("--faults")?;
-    let plan = Plan { config, faults, declares_outages: false };
+    let plan = Plan { config, faults, declares_outages: false, skew_bound_us: None };
     let started = std::time::Instant::now();
     let verdict = worlds::run(
         &plan,
@@ -154,7 +154,9 @@ fn capture(name: &str, words: &Words) -> Result<()> {
         _ => bail!("{USAGE}"),
     };
     let seed = words.number("seed", 0)?;
+    let default = words.number("default", 0.0)?;
     let damage = match seed {
+        0 if default > 0.0 => degrade::Damage { default_format: default, ..degrade::Damage::default() },
         0 => degrade::Damage::default(),
         _ => degrade::Damage::of_the_issue(seed),
     };

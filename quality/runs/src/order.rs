@@ -23,6 +23,7 @@ pub fn count_differences(cases: usize, seed: u64) -> usize {
         config: Config { calls: CALLS, ..Config::preset("attacks").unwrap_or_default() },
         faults: Faults::default(),
         declares_outages: false,
+        skew_bound_us: None,
     };
     let mut chance = ChaCha8Rng::seed_from_u64(seed);
     let mut different = 0;

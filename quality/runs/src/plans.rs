@@ -35,7 +35,8 @@ fn preset(name: &str) -> Config {
 
 fn named(name: &'static str, share: f64, damage: Damage, config: Config, faults: Faults) -> NamedPlan {
     let strips = faults.strip_headers_percent > 0.0;
-    let plan = Plan { config, faults, declares_outages: true };
+    let skew_bound_us = if damage == Damage::Blind { Some(2_500_000) } else { None };
+    let plan = Plan { config, faults, declares_outages: true, skew_bound_us };
     NamedPlan { name, share, damage, strips, compared: false, plan }
 }
 
@@ -139,14 +140,16 @@ pub fn all(calls_per_world: usize) -> Vec<NamedPlan> {
             Faults {
                 strip_headers_percent: 100.0,
                 default_format_percent: 100.0,
-                nat: Nat::PerRequest,
+                nat: Nat::PerConnection,
                 clock: ClockFaults { offset_max_s: 5.0, ..ClockFaults::default() },
                 ..Faults::default()
             },
         ),
     ];
     for plan in &mut plans {
-        plan.plan.config.calls = calls_per_world;
+        // A thousand calls a second need some seconds to tell of the clocks.
+        let enough = if plan.damage == Damage::Blind { 10_000 } else { 0 };
+        plan.plan.config.calls = calls_per_world.max(enough);
         // Not at a full minute: likeness is weighed minute by minute, and a world of seconds would lie at an edge more often than one
         // second in sixty does.
         plan.plan.config.start_us += 20_000_000;

@@ -23,6 +23,8 @@ pub struct Plan {
     pub faults: Faults,
     /// Tells calltrail of the outages, as an operator would in the rules file.
     pub declares_outages: bool,
+    /// In the rules file: how far a clock may be off.
+    pub skew_bound_us: Option<i64>,
 }
 
 /// A world as calltrail gets it, and the truth.
@@ -48,6 +50,9 @@ impl Plan {
             captures::mark_equals(&mut truth, &derive::decode(&deliveries).0, |_| common);
         }
         let mut rules = rules(&config);
+        if let Some(bound_us) = self.skew_bound_us {
+            rules.skew_bound_us = bound_us;
+        }
         if self.declares_outages {
             declare(&mut rules, &received);
         }

@@ -78,7 +78,7 @@ fn where_nothing_is_left_to_join_by_but_likeness() {
         clock: ClockFaults { offset_max_s: 1.0, ..ClockFaults::default() },
         ..Faults::default()
     };
-    let input = Plan { config, faults, declares_outages: false }.world(7, 0);
+    let input = Plan { config, faults, declares_outages: false, skew_bound_us: None }.world(7, 0);
     assert_same(&input.deliveries, &input.rules);
 }
 
@@ -96,6 +96,6 @@ fn of_a_simulated_world_with_all_faults() {
         clock: ClockFaults { offset_max_s: 1.0, ..ClockFaults::default() },
         ..Faults::default()
     };
-    let input = Plan { config, faults, declares_outages: false }.world(7, 0);
+    let input = Plan { config, faults, declares_outages: false, skew_bound_us: None }.world(7, 0);
     assert_same(&input.deliveries, &input.rules);
 }
