@@ -10,9 +10,9 @@
 use super::compat::{contradiction_but_time, overlap, slack_of};
 use super::edge_pairs::contradicts;
 use super::potentials::Potentials;
-use crate::model::{ClockOffset, Leg, LegId, Observer, ObserverKind, Side, Timestamp};
+use crate::model::{ClockOffset, Leg, LegId, Observer, ObserverKind, Protocol, Side, Timestamp};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// No two clocks are believed to be further apart: beyond that, a key was used again.
@@ -22,6 +22,8 @@ const CROWD: usize = 128;
 /// What two ends of one call may stand apart once the difference of their clocks is known: its bounds are about as wide as the
 /// call's own time on the network.
 const KNOWN_SLACK_US: i64 = 5_000;
+/// A port is not used again by another connection at once.
+const TCP_AGREE_US: i64 = 2_000_000;
 
 /// How the times of legs are compared; legs that are not named here: by their own clocks.
 #[derive(Debug, Default)]
@@ -33,6 +35,7 @@ pub struct Clocks {
 }
 
 /// Two legs that may be one call, and what that says of their clocks.
+#[derive(Clone, Copy)]
 struct Anchor {
     client: usize,
     server: usize,
@@ -49,6 +52,13 @@ struct Agreed {
     calls: i64,
     /// At least two do, and most of those that could speak against it.
     known: bool,
+}
+
+impl Anchor {
+    fn new(legs: &[Leg], client: usize, server: usize, unmistakable: bool) -> Anchor {
+        let offset = ClockOffset::between(&legs[client], &legs[server]);
+        Anchor { client, server, offset, unmistakable }
+    }
 }
 
 impl Clocks {
@@ -107,6 +117,16 @@ impl Clocks {
         self.known.get(&one.id).is_some_and(|set| self.known.get(&other.id) == Some(set))
     }
 
+    /// Whether the times of two legs, brought to common time, speak for one call by themselves: their clocks are known, or agree
+    /// without having been brought there.
+    pub fn speak_for(&self, client: &Leg, server: &Leg) -> bool {
+        let moved_us = self.shift_us(server) - self.shift_us(client);
+        let ClockOffset { lower_us, upper_us } = ClockOffset::between(client, server);
+        let logged = ClockOffset { lower_us: lower_us - moved_us, upper_us: upper_us - moved_us };
+        let agree_us = if client.protocol == Protocol::Tcp { TCP_AGREE_US } else { 0 };
+        self.are_known(client, server) || logged.distance_us() <= agree_us
+    }
+
     /// The legs as they are to be compared, at the same places.
     pub fn in_common_time<'a>(&self, legs: &'a [Leg]) -> Cow<'a, [Leg]> {
         if self.shift_us.is_empty() {
@@ -128,13 +148,23 @@ impl Times<'_> {
     /// Whether the times of a client leg and a server leg exclude that they are one call. Where the clocks are known, the server's part
     /// lies within the client's; but whoever gave up waiting may have been gone before the other side began.
     pub fn exclude(&self, client: &Leg, server: &Leg) -> bool {
-        if ClockOffset::was_answered(client) && self.clocks.are_known(client, server) {
+        let answered = ClockOffset::was_answered(client);
+        if answered && lasts_longer(server, client) {
+            return true;
+        }
+        if answered && self.clocks.are_known(client, server) {
             let slack_us = KNOWN_SLACK_US.min(self.slack_us);
             return server.start < client.start.plus_us(-slack_us)
                 || server.end() > client.end().plus_us(slack_us);
         }
         !overlap(client, server, slack_of(client, self.slack_us))
     }
+}
+
+/// Whatever the clocks say: both were logged in whole milliseconds, cut off.
+fn lasts_longer(server: &Leg, client: &Leg) -> bool {
+    let both = server.duration_us.zip(client.duration_us);
+    both.is_some_and(|(server_us, client_us)| server_us > client_us.saturating_add(1_000))
 }
 
 fn anchors(legs: &[Leg]) -> Vec<Anchor> {
@@ -147,7 +177,10 @@ fn anchors(legs: &[Leg]) -> Vec<Anchor> {
     let mut found: BTreeMap<(usize, usize), Anchor> = BTreeMap::new();
     for places in by_key.values().filter(|places| (2..=CROWD).contains(&places.len())) {
         for anchor in possible(legs, places) {
-            found.entry((anchor.client, anchor.server)).or_insert(anchor);
+            let known = found
+                .entry((anchor.client, anchor.server))
+                .or_insert(Anchor { unmistakable: false, ..anchor });
+            known.unmistakable |= anchor.unmistakable;
         }
     }
     found.into_values().collect()
@@ -159,7 +192,10 @@ fn fresh_keys(leg: &Leg) -> Vec<String> {
     // What a Worker sends as its hop, the gateway prints as the parent's.
     let sent = leg.parent_hop.as_ref().filter(|_| leg.is_entry()).map(|h| format!("h{h}"));
     let request = leg.request_key().map(|r| format!("r{r}"));
-    hop.into_iter().chain(sent).chain(request).collect()
+    // Where nothing traces, both ends print the span that the application made for this request alone.
+    let parent = leg.trace.filter(|_| leg.observer.kind != ObserverKind::Worker);
+    let parent = parent.map(|t| format!("p{}{}", t.trace_id, t.parent_id));
+    hop.into_iter().chain(sent).chain(request).chain(parent).collect()
 }
 
 /// Pairs among legs that share a key.
@@ -171,16 +207,36 @@ fn possible(legs: &[Leg], places: &[usize]) -> Vec<Anchor> {
         pairs
             .extend(servers.iter().filter(|&&s| could_be_one(&legs[client], &legs[s])).map(|&s| (client, s)));
     }
+    if in_order(legs, &mut pairs) {
+        return pairs.iter().map(|&(client, server)| Anchor::new(legs, client, server, false)).collect();
+    }
     let choices =
         |of: fn(&(usize, usize)) -> usize, place: usize| pairs.iter().filter(|p| of(p) == place).count();
-    let anchor = |&(client, server): &(usize, usize)| Anchor {
-        client,
-        server,
-        offset: ClockOffset::between(&legs[client], &legs[server]),
-        unmistakable: choices(|p| p.1, server) == 1
-            && choices(|p| p.0, client) <= legs[client].attempts.unwrap_or(1).max(1) as usize,
+    let alone = |client: usize, server: usize| {
+        let attempts = legs[client].attempts.unwrap_or(1).max(1) as usize;
+        choices(|p| p.1, server) == 1 && choices(|p| p.0, client) <= attempts
     };
-    pairs.iter().map(anchor).collect()
+    pairs.iter().map(|&(c, s)| Anchor::new(legs, c, s, alone(c, s))).collect()
+}
+
+/// Equal requests one after the other on one connection, all of which have both ends here: they pair in their order, whatever the
+/// clocks say. Leaves only those pairs where that is so.
+fn in_order(legs: &[Leg], pairs: &mut Vec<(usize, usize)>) -> bool {
+    let row = |of: fn(&(usize, usize)) -> usize| {
+        let mut row: Vec<usize> = pairs.iter().map(of).collect::<BTreeSet<_>>().into_iter().collect();
+        row.sort_by_key(|&p| (legs[p].start, legs[p].id));
+        row
+    };
+    let (clients, servers) = (row(|p| p.0), row(|p| p.1));
+    let socket = clients.first().and_then(|&c| legs[c].socket.as_ref());
+    let one_socket = clients.iter().chain(&servers).all(|&p| legs[p].socket.as_ref() == socket);
+    let in_order: Vec<(usize, usize)> = clients.iter().copied().zip(servers.iter().copied()).collect();
+    let fits = clients.len() == servers.len() && in_order.iter().all(|pair| pairs.contains(pair));
+    let holds = clients.len() > 1 && socket.is_some() && one_socket && fits;
+    if holds {
+        *pairs = in_order;
+    }
+    holds
 }
 
 fn could_be_one(client: &Leg, server: &Leg) -> bool {
@@ -189,33 +245,55 @@ fn could_be_one(client: &Leg, server: &Leg) -> bool {
     apart_us <= MOST_APART_US
         && client.observer != server.observer
         && from_worker == server.is_entry()
+        && !(ClockOffset::was_answered(client) && lasts_longer(server, client))
         && match from_worker {
             true => !contradicts(client, server),
             false => contradiction_but_time(client, server).is_none(),
         }
 }
 
-/// The offset that most calls allow and that is nearest to none.
+/// The offset under which most legs find a partner, and that is nearest to none.
 fn agree(anchors: &[Anchor]) -> Agreed {
     let sure = anchors.iter().any(|a| a.unmistakable);
     let heard: Vec<&Anchor> = anchors.iter().filter(|a| a.unmistakable || !sure).collect();
-    let mut bounds: Vec<(i64, i64)> = heard.iter().map(|a| (a.offset.lower_us, 1)).collect();
-    bounds.extend(heard.iter().map(|a| (a.offset.upper_us.saturating_add(1), -1)));
+    let mut bounds: Vec<(i64, i64, usize, usize)> =
+        heard.iter().map(|a| (a.offset.lower_us, 1, a.client, a.server)).collect();
+    bounds.extend(heard.iter().map(|a| (a.offset.upper_us.saturating_add(1), -1, a.client, a.server)));
     bounds.sort_unstable();
-    let (mut allowed_by, mut best) = (0, (0, 0, 0));
-    for (place, &(from_us, step)) in bounds.iter().enumerate() {
-        allowed_by += step;
-        let until_us = bounds.get(place + 1).map_or(from_us, |next| next.0 - 1).max(from_us);
+    // One long call may hold several short ones of the other side: what counts is how many of both sides have somebody.
+    let (mut clients, mut servers) = (Partners::default(), Partners::default());
+    let mut best = (0, 0, 0);
+    for (place, &(from_us, step, client, server)) in bounds.iter().enumerate() {
+        clients.count(client, step);
+        servers.count(server, step);
+        let until_us = bounds.get(place + 1).map_or(from_us, |next| next.0 - 1);
+        if until_us < from_us {
+            continue;
+        }
         // Clocks that agree are taken to agree; others to be apart as the middle says.
         let offset_us = if from_us <= 0 && until_us >= 0 { 0 } else { from_us.midpoint(until_us) };
-        best = best.max((allowed_by, -offset_us.saturating_abs(), offset_us));
+        best = best.max((clients.having.min(servers.having), -offset_us.saturating_abs(), offset_us));
     }
     let (calls, _, offset_us) = best;
-    let legs = |of: fn(&Anchor) -> usize| {
-        heard.iter().map(|a| of(a)).collect::<std::collections::BTreeSet<_>>().len()
-    };
-    let most = legs(|a| a.client).min(legs(|a| a.server)) as i64;
-    Agreed { offset_us, calls, known: calls >= 2 && calls * 2 > most }
+    let most = clients.of.len().min(servers.of.len()) as i64;
+    // What counting suggests may be off by one of several equal requests: only calls that are one whatever the clocks say make it known.
+    Agreed { offset_us, calls, known: sure && calls >= 2 && calls * 2 > most }
+}
+
+/// How many possible partners each leg of a side has, and how many legs have any.
+#[derive(Default)]
+struct Partners {
+    of: BTreeMap<usize, i64>,
+    having: i64,
+}
+
+impl Partners {
+    fn count(&mut self, leg: usize, step: i64) {
+        let partners = self.of.entry(leg).or_default();
+        let before = *partners > 0;
+        *partners += step;
+        self.having += i64::from(*partners > 0) - i64::from(before);
+    }
 }
 
 /// For each leg the number of the set it belongs to: legs that share a key, directly or through others.

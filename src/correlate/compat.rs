@@ -85,7 +85,8 @@ pub fn name_other_paths(client: &Leg, server: &Leg) -> bool {
     a != b && !(a.len() >= 256 && b.starts_with(a.as_str()))
 }
 
-/// A route may rewrite the path between the two proxies; the same hop, or the same socket and request id, outweighs that.
+/// A route may rewrite the path between the two proxies, as a rule its beginning; the same hop, or the same socket and request id with
+/// the same end of the path, outweighs that.
 fn paths_differ(client: &Leg, server: &Leg) -> bool {
     if !name_other_paths(client, server) {
         return false;
@@ -93,7 +94,9 @@ fn paths_differ(client: &Leg, server: &Leg) -> bool {
     let same_hop = client.hop.is_some() && client.hop == server.hop;
     let same_request = client.same_request(server) == Some(true);
     let same_socket = client.socket.is_some() && client.socket == server.socket;
-    !(same_hop || (same_request && same_socket))
+    let same_end =
+        |path: &Option<String>| path.as_deref().and_then(|p| p.rsplit('/').next()).map(str::to_owned);
+    !(same_hop || (same_request && same_socket && same_end(&client.path) == same_end(&server.path)))
 }
 
 /// Whether both legs carry the same trace, request id or hop.

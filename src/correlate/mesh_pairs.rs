@@ -299,6 +299,9 @@ impl<'a> Join<'a> {
 
     fn basis(&self, client: usize, servers: &[usize], rivals: &Rivals) -> Basis {
         let leg = &self.legs[client];
+        // A key that nobody else here carries may have been carried by lines that are lost: what was another request's end then
+        // stands at another time.
+        let at_its_time = servers.iter().all(|&s| self.times.clocks.speak_for(leg, &self.legs[s]));
         let certificates = servers.iter().all(|&s| both_verified(leg, &self.legs[s]));
         let other_socket = servers.len() == 1 && name_other_sockets(leg, &self.legs[servers[0]]);
         // Lines that have lost their ids are not known to be alone: their true other sides may be among those that have theirs.
@@ -312,6 +315,9 @@ impl<'a> Join<'a> {
         let one_socket =
             servers.len() == 1 && leg.socket.is_some() && leg.socket == self.legs[servers[0]].socket;
         let sequential = matches!(leg.protocol, Protocol::Http1 | Protocol::Tcp);
+        if !at_its_time {
+            return Basis::Inferred;
+        }
         if one_socket && sequential && rivals.none_on_socket(client, servers) {
             return if certificates { Basis::Proven } else { Basis::Keyed };
         }

@@ -122,7 +122,7 @@ fn stopped_at_server(server: &Leg, client: Option<&Leg>) -> Option<(Stage, Strin
     {
         return Some((stage, why));
     }
-    if (server.flags.has("DC") || server.flags.has("DR")) && !upgraded {
+    if server.flags.has("DC") && !upgraded {
         let why = if timed_out {
             "the application did not answer in time"
         } else {
@@ -168,7 +168,6 @@ fn stopped_at_client(client: &Leg, server: Option<&Leg>) -> Option<(Stage, Strin
         let beyond = flag == "UT" && (server.is_some() || client.socket.is_some());
         return Some((if beyond { Stage::Application } else { stage }, why));
     }
-    let left = client.flags.has("DC") || client.flags.has("DR");
-    let went_away = left && client.status.is_none() && client.protocol != Protocol::Tcp;
+    let went_away = client.flags.has("DC") && client.status.is_none() && client.protocol != Protocol::Tcp;
     went_away.then(|| (stage, "the caller went away before the answer".to_owned()))
 }
