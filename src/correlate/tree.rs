@@ -15,7 +15,7 @@ use super::tree_index::Index;
 use super::tree_keys::{self, Key};
 use crate::model::{Call, Leg, ObserverKind, Principal, ROUNDING_US, Side, SignedPrincipal};
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Sets `parent_id` and completes `trace_id` from the parent where a call has none of its own.
 pub fn grow(calls: &mut [Call], clocks: &Clocks, facts: &Facts, rules: &Rules) {
@@ -181,25 +181,39 @@ impl Wood<'_> {
     /// The call that the caller's own proxy was serving when this one left.
     fn by_service(&self, child: usize, served: &mut Served) -> Option<usize> {
         let call = &self.calls[child];
-        let sent_to_caller = self.index.received_by(&call.caller.key(), child);
+        let is_caller = |p: &usize| self.calls[*p].callee.agrees_with(&call.caller) == Some(true);
+        let of_that_name = self.index.received_by(&call.caller.name, child);
+        let sent_to_caller = of_that_name.into_iter().filter(is_caller);
         let Some(leg) = client_side(call) else {
             let leg = call.legs.first()?;
-            let near = sent_to_caller.into_iter().filter(|&p| !self.made_another(p, child));
+            let near = sent_to_caller.chain(self.served_by_holder(child, leg));
+            let near: BTreeSet<usize> = near.filter(|&p| !self.made_another(p, child)).collect();
+            let near = near.into_iter();
             return self.best_parent(child, leg, &near.map(Near::by_other_clock).collect::<Vec<_>>(), served);
         };
         let by_proxy = self.index.served_by(&leg.observer.name, child);
         // Where the line of the caller's proxy is missing, whoever called it saw the request leave for it.
         let unseen = |p: &usize| !self.calls[*p].legs.iter().any(Leg::is_mesh_server);
         let near = by_proxy.iter().map(|&p| Near { call: p, same_clock: true });
-        let near = near.chain(sent_to_caller.into_iter().filter(unseen).map(Near::by_other_clock));
+        let near = near.chain(sent_to_caller.filter(unseen).map(Near::by_other_clock));
         self.best_parent(child, leg, &near.collect::<Vec<_>>(), served)
     }
 
-    /// A gateway makes one call of each request. Where its own line tells which, another is not of it, unless it is another
-    /// attempt at the same.
+    /// What the proxy served that is known to hold the connection on which the leg came. Where the format does not print the
+    /// caller's certificate, that is who called.
+    fn served_by_holder(&self, child: usize, leg: &Leg) -> BTreeSet<usize> {
+        let holder = leg.socket.as_ref().and_then(|socket| self.facts.holder(socket, leg.start));
+        holder.map(|h| self.index.served_by(&h.proxy, child)).unwrap_or_default()
+    }
+
+    /// A gateway makes one call of each request. Where its own line tells which, another is not of it, unless it is one of the
+    /// attempts at the same of which only the line tells.
     fn made_another(&self, parent: usize, child: usize) -> bool {
-        let attempt = |p| self.index.of_same_request_id(p, child);
-        self.index.is_passed_on(&self.calls[parent]) && !attempt(parent)
+        let Some(made) = self.index.passed_on_as(&self.calls[parent]) else { return false };
+        let legs = &self.calls[made].legs;
+        let attempts = legs.iter().find_map(|l| l.attempts).unwrap_or(1).max(1) as usize;
+        let told = legs.iter().filter(|l| l.side == Side::Server).count();
+        told >= attempts || !self.index.of_same_request_id(parent, child)
     }
 
     /// Weight of the keys that two calls share. Two trace ids are never brought together by a weaker key: calls that both name

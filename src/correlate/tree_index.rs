@@ -22,7 +22,7 @@ pub struct Index {
     pub by_hop: BTreeMap<String, Vec<usize>>,
     /// Observer name and a key of the call → calls that it served.
     by_observer: BTreeMap<(String, Key), Vec<usize>>,
-    /// Callee's identity key and a key of the call → calls that it received.
+    /// Callee's name and a key of the call → calls that it received.
     by_callee: BTreeMap<(String, Key), Vec<usize>>,
     /// Calls inside the mesh that reached their callee, by a key that tells the requests of one trace apart.
     by_request: BTreeMap<Key, Vec<usize>>,
@@ -30,8 +30,8 @@ pub struct Index {
     pub of_the_edge: BTreeSet<Key>,
     /// Sequence numbers of the records of each Worker's event.
     records: BTreeMap<LegId, BTreeSet<u32>>,
-    /// Server legs of gateways that the same line says to have been passed on.
-    passed_on: BTreeSet<LegId>,
+    /// Server leg of a gateway → the call that its line says to have been made of it.
+    passed_on: BTreeMap<LegId, usize>,
     /// What each call can be recognised by.
     pub keys: Vec<BTreeSet<Key>>,
 }
@@ -43,7 +43,8 @@ impl Index {
         for (i, call) in calls.iter().enumerate() {
             for leg in &call.legs {
                 index.by_leg.insert(leg.id, i);
-                index.passed_on.extend(leg.made_by.filter(|_| leg.observer.kind == ObserverKind::Gateway));
+                let received = leg.made_by.filter(|_| leg.observer.kind == ObserverKind::Gateway);
+                index.passed_on.extend(received.map(|id| (id, i)));
                 index.add(i, leg);
             }
             index.add_served(i, call);
@@ -55,8 +56,13 @@ impl Index {
     fn add_served(&mut self, i: usize, call: &Call) {
         let observers: BTreeSet<&str> =
             call.legs.iter().filter(|l| l.is_mesh_server()).map(|l| l.observer.name.as_str()).collect();
+        // A Worker names the service that it wants to reach; what received its request is a gateway.
+        let from_edge_alone =
+            call.legs.iter().all(|l| l.leaves_the_edge() && l.observer.kind != ObserverKind::Gateway);
         for key in &self.keys[i] {
-            self.by_callee.entry((call.callee.key(), key.clone())).or_default().push(i);
+            if !from_edge_alone {
+                self.by_callee.entry((call.callee.name.clone(), key.clone())).or_default().push(i);
+            }
             for observer in &observers {
                 self.by_observer.entry(((*observer).to_owned(), key.clone())).or_default().push(i);
             }
@@ -124,9 +130,9 @@ impl Index {
         self.near(&self.by_observer, proxy, child)
     }
 
-    /// Calls that this identity received and that share a key with `child`.
-    pub fn received_by(&self, identity: &str, child: usize) -> BTreeSet<usize> {
-        self.near(&self.by_callee, identity, child)
+    /// Calls that a party of this name received and that share a key with `child`.
+    pub fn received_by(&self, name: &str, child: usize) -> BTreeSet<usize> {
+        self.near(&self.by_callee, name, child)
     }
 
     /// Each once; never `child` itself.
@@ -166,8 +172,8 @@ impl Index {
         self.keys[one].intersection(&self.keys[other]).any(|k| matches!(k, Key::Request(_)))
     }
 
-    /// Whether what a gateway made of this call is told by the gateway's own line: it made nothing else of it.
-    pub fn is_passed_on(&self, call: &Call) -> bool {
-        call.legs.iter().any(|l| self.passed_on.contains(&l.id))
+    /// What a gateway made of this call, where its own line tells: it made nothing else of it.
+    pub fn passed_on_as(&self, call: &Call) -> Option<usize> {
+        call.legs.iter().find_map(|l| self.passed_on.get(&l.id)).copied()
     }
 }

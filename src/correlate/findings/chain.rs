@@ -91,7 +91,10 @@ pub fn replayed_header(scene: &Scene) -> Option<Finding> {
         }
         // That the edge sent it is told by the zone.
         None if leg.is_entry() || leg.is_subrequest_witness() => None,
-        None if !call.caller.assurance.is_verified() => Some(scene.seen(kind, severity, &[leg], sentence)),
+        // Nobody's completeness can be measured where nobody is known.
+        None if call.caller.assurance > Assurance::Asserted => {
+            Some(scene.seen(kind, severity, &[leg], sentence))
+        }
         None => Some(scene.missing(kind, severity, call.caller.key(), &[leg], sentence)),
     }
 }
