@@ -2,13 +2,17 @@
 //! every explanation.
 
 mod common;
+#[path = "nameless/traffic.rs"]
+#[allow(dead_code, reason = "the stories about likeness itself use the rest")]
+mod traffic;
 
-use calltrail::correlate::Rules;
 use calltrail::correlate::facts::Facts;
 use calltrail::correlate::rules::{HeaderKey, KeyMaterial};
-use calltrail::correlate::why::{How, Joined, Weight, Why};
+use calltrail::correlate::why::{self, By, How, Joined, Kind, RunnerUp, Weight, Why};
+use calltrail::correlate::{Rules, task};
 use calltrail::decode::{decode_delivery, frame};
-use calltrail::model::{Basis, Call, Delivery, DeliveryId, Leg, Timestamp};
+use calltrail::model::{Basis, Call, CallFilter, Delivery, DeliveryId, Leg, SystemClock, Timestamp};
+use calltrail::store::{Location, Order, Store};
 use common::{Backend, Serve};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -211,9 +215,8 @@ fn agrees(call: &Call, why: &Why) {
             "{told}"
         );
         let rivals = field.fitting > 0 && call.basis == Basis::Proven && call.legs.len() > 1;
-        let by_hop = why.basis.by == calltrail::correlate::why::By::Hop;
-        let order =
-            |r: &calltrail::correlate::why::RunnerUp| r.decided_by == calltrail::correlate::why::Kind::Order;
+        let by_hop = why.basis.by == By::Hop;
+        let order = |r: &RunnerUp| r.decided_by == Kind::Order;
         assert!(
             !rivals || by_hop || !field.best.as_ref().is_some_and(order),
             "proven, and order decided\n{told}"
@@ -223,4 +226,48 @@ fn agrees(call: &Call, why: &Why) {
     assert_eq!(why.principal.last().unwrap().principal, call.principal, "{told}");
     assert_eq!(why.findings.len(), call.findings.len());
     assert!(why.findings.iter().all(|f| !f.evidence.is_empty()), "{told}");
+}
+
+/// A stripped mesh behind a network that rewrites addresses: nothing but likeness joins its calls.
+#[tokio::test]
+async fn a_pair_that_is_merely_alike_is_explained_with_its_rivals() {
+    let traffic = traffic::Traffic {
+        seed: 3,
+        wire: traffic::Wire::Http2,
+        calls_per_second: 8.0,
+        seconds: 62.0,
+        skew_us: 0.0,
+        ..traffic::Traffic::default()
+    };
+    let mut lines = traffic.lines();
+    lines.sort_by(|a, b| a.proxy.cmp(&b.proxy));
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&Location::Directory(directory.path().to_owned())).await.unwrap();
+    for (n, lines) in (1..).zip(lines.chunk_by(|a, b| a.proxy == b.proxy)) {
+        let row: Vec<&traffic::Line> = lines.iter().collect();
+        let received = Timestamp(1_795_493_000_000_000);
+        let delivery = traffic::delivery(&lines[0].proxy, &row, DeliveryId([n; 32]), received);
+        store.commit(&[delivery]).await.unwrap();
+    }
+    let rules = Rules::default();
+    task::catch_up(&store, &rules, &SystemClock).await.unwrap();
+    let later = Timestamp(1_795_600_000_000_000);
+    let page = store.calls(&CallFilter::default(), later, Order::OldestFirst, None, 10_000).await.unwrap();
+    let pairs: Vec<&Call> = page.rows.iter().filter(|c| c.legs.len() == 2).collect();
+    assert!(pairs.len() > 100, "{}", pairs.len());
+    let mut rivals = 0;
+    for call in pairs.iter().step_by(60) {
+        let why = why::explain(&store, &rules, call).await.unwrap().unwrap();
+        let told = format!("{why:#?}");
+        assert_eq!(&&why.call, call, "{told}");
+        assert_eq!(why.basis.by, By::Likeness, "{told}");
+        assert!(why.basis.sentence.contains("probability"), "{told}");
+        assert!(why.pairs[0].evidence.iter().all(|e| e.weight != Weight::Excluding), "{told}");
+        rivals += why.fields.iter().filter(|f| f.best.is_some()).count();
+    }
+    assert!(rivals > 0, "some of them had rivals");
+    // A line that found no partner has the nearest others named, too.
+    let lone = page.rows.iter().find(|c| c.legs.len() == 1).unwrap();
+    let why = why::explain(&store, &rules, lone).await.unwrap().unwrap();
+    assert_eq!((&why.call, why.basis.by), (lone, By::Nothing));
 }

@@ -53,7 +53,7 @@ pub struct BasisDto {
     pub basis: String,
     pub confidence: f64,
     pub ambiguous: u32,
-    /// `hop`, `connection`, `request_id`, `order`, `trace`, `subrequest`, `ray` or `nothing`.
+    /// `hop`, `connection`, `request_id`, `order`, `trace`, `subrequest`, `ray`, `likeness` or `nothing`.
     pub by: String,
     pub sentence: String,
     /// Why it is no surer; `null` where it cannot be.

@@ -1,6 +1,7 @@
 //! Which rule set the basis of a call, and why it is no stronger.
 
 use super::Joined;
+use super::alike;
 use super::pair::at_edge;
 use super::rivals::{named, ties};
 use super::words;
@@ -21,11 +22,14 @@ pub enum By {
     /// What the Worker sent with its subrequest: its span, request id, ray, hop.
     Subrequest,
     Ray,
+    /// No key: the two lines are the most alike of a minute.
+    Likeness,
     Nothing,
 }
 words!(By {
     Hop => "hop", Connection => "connection", RequestId => "request_id", Order => "order", Trace => "trace",
-    Subrequest => "subrequest", Ray => "ray", Nothing => "nothing",
+    Subrequest => "subrequest", Ray => "ray",
+    Likeness => "likeness", Nothing => "nothing",
 });
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,6 +184,9 @@ fn inferred(joined: &Joined, group: &Group, client: usize, server: usize) -> Bas
     let choice = group.choices.iter().find(|(s, _)| *s == server).map(|(_, c)| *c);
     let shared = named(&ties(own, other));
     let confidence = f64::from(group.confidence_ppm) / 1e6;
+    if alike::is_alike(group, own, other) {
+        return alike::basis(group, own, other);
+    }
     if name_other_sockets(own, other) {
         let ends = [own, other].map(|l| l.socket.as_ref().map(words::connection).unwrap_or_default());
         let sentence = format!(

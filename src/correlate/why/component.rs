@@ -1,6 +1,6 @@
 //! Brings a call's component together as the task does, and joins it again off the threads that serve requests.
 
-use super::{Joined, Why};
+use super::{Joined, Why, alike};
 use crate::correlate::assemble::pairing_slack_us;
 use crate::correlate::closure::Closure;
 use crate::correlate::rules::Rules;
@@ -11,6 +11,10 @@ use crate::store::{Store, StoreError};
 /// Explains a stored call. `None` when the evidence that it was derived from gives no such call any more.
 pub async fn explain(store: &Store, rules: &Rules, call: &Call) -> Result<Option<Why>, StoreError> {
     let mut closure = Closure::around(store, call.legs.clone(), pairing_slack_us(rules)).await?;
+    for near in store.calls_by_key(&alike::neighbours(call)).await? {
+        near.legs.iter().for_each(|leg| closure.legs.entry(leg.id).or_default().push(leg.clone()));
+        closure.replaced.insert(near.id, near);
+    }
     let facts = gather_facts(store, &closure).await?;
     // A parent across traces is no part of the component; its legs stand apart from everything in it.
     let inferred = call.parent_id.filter(|_| call.parent_inferred);
@@ -22,7 +26,7 @@ pub async fn explain(store: &Store, rules: &Rules, call: &Call) -> Result<Option
     let (rules, leg) = (rules.clone(), call.id);
     let joined = tokio::task::spawn_blocking(move || {
         let legs = closure.legs.into_values().flatten();
-        Joined::new(legs, &facts, &rules).explain(&leg, inferred)
+        Joined::new(legs, &facts, &rules).with_alike(&closure.replaced).explain(&leg, inferred)
     });
     joined.await.map_err(|e| StoreError::Other(format!("the explanation ended early: {e}")))
 }

@@ -4,6 +4,7 @@
 //! It decides nothing. It joins the call's component again by the same functions and asks the same predicates for their
 //! reasons, so that an explanation cannot disagree with the join. Nothing of it is stored. Only [`component`] asks the store.
 
+mod alike;
 mod basis;
 mod component;
 mod evidence;

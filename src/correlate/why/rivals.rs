@@ -1,6 +1,7 @@
 //! The next best: which other leg each side of a call could have been paired with, and what decided against it.
 
 use super::Joined;
+use super::alike;
 use super::evidence::{Attempt, Evidence, Kind, Weight};
 use super::pair::{at_edge, excluded_by};
 use super::row::outside_us;
@@ -73,8 +74,14 @@ fn field(joined: &Joined, told: &ToldSockets, group: &Group, place: usize) -> Fi
         let parties = client.peer.agrees_with(&server.local) != Some(false)
             && client.local.agrees_with(&server.peer) != Some(false);
         let apart_us = (client.start.0 - server.start.0).abs();
-        let nearness =
-            (excluded.is_some(), !parties, Reverse(strength(&ties)), strain_us(client, server), apart_us);
+        let unlike = ties.is_empty() && !alike::same_answer(client, server);
+        let nearness = (
+            excluded.is_some(),
+            !parties || unlike,
+            Reverse(strength(&ties)),
+            strain_us(client, server),
+            apart_us,
+        );
         if best.as_ref().is_none_or(|(known, _)| nearness < *known) {
             best = Some((nearness, other));
         }
@@ -183,6 +190,9 @@ fn decided(
         return (excluding.kind, format!("it cannot be: {}", excluding.sentence));
     }
     let legs = &joined.compared;
+    if let Some(found) = by_likeness(joined, group, (place, other), chosen) {
+        return found;
+    }
     let tied = |o: usize| sides(&legs[place], &legs[o]).map_or(vec![], |(c, s)| ties(c, s));
     let rival_ties = tied(other);
     let Some(chosen) = chosen else {
@@ -201,12 +211,24 @@ fn decided(
         .unwrap_or_else(|| by_attempts_or_time(joined, group, place, other))
 }
 
+fn by_likeness(
+    joined: &Joined,
+    group: &Group,
+    (place, other): (usize, usize),
+    chosen: Option<usize>,
+) -> Option<(Kind, String)> {
+    let legs = &joined.compared;
+    let ours = sides(&legs[place], &legs[chosen?])?;
+    let theirs = sides(&legs[place], &legs[other])?;
+    alike::is_alike(group, ours.0, ours.1).then(|| alike::less_like(ours, theirs))
+}
+
 fn unpaired(joined: &Joined, other: usize) -> String {
     let taken = joined.group_of(other).members().count() > 1;
     if taken {
         "nothing excludes it, and it has a nearer counterpart".to_owned()
     } else {
-        "nothing excludes it, and nothing but the trace ties it".to_owned()
+        "nothing excludes it, and too little ties it".to_owned()
     }
 }
 
