@@ -204,7 +204,7 @@ async fn the_workers_late_log_changes_how_the_principal_is_known(backend: &Backe
     let principal = changed("principal");
     assert!(principal["before"].as_str().unwrap().ends_with(", signed"), "{principal}");
     assert!(principal["after"].as_str().unwrap().ends_with(", inherited"), "{principal}");
-    assert_eq!(changed("parent")["before"], Value::Null);
+    assert_eq!(changed("caller")["after"], "worker:edge");
 }
 
 /// Lines that come before more are expected no longer take nothing back.
