@@ -72,7 +72,7 @@ fn truth(lines: &[Line]) -> BTreeMap<LegId, u32> {
 
 fn traffic(seed: u64, wire: Wire) -> Traffic {
     // The default rules take clocks to be off by 2 s at most.
-    Traffic { seed, wire, calls_per_second: 15.0, seconds: 80.0, skew_us: 2_000_000.0, ..Traffic::default() }
+    Traffic { seed, wire, calls_per_second: 8.0, seconds: 75.0, skew_us: 2_000_000.0, ..Traffic::default() }
 }
 
 #[tokio::test]
@@ -126,10 +126,10 @@ proptest! {
         (lines, shuffled) in (0..1_000u64, any::<bool>()).prop_flat_map(|(seed, http2)| {
             let lines = by_proxy(traffic(seed, if http2 { Wire::Http2 } else { Wire::Http1 }).lines());
             // Pieces of each proxy's lines, in any order.
-            let pieces: Vec<Vec<Line>> = lines.chunks(400).map(<[Line]>::to_vec).collect();
+            let pieces: Vec<Vec<Line>> = lines.chunks(200).map(<[Line]>::to_vec).collect();
             (Just(lines), Just(pieces).prop_shuffle())
         }),
-        most in 150..400usize,
+        most in 80..200usize,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let shuffled: Vec<Line> = shuffled.into_iter().flatten().collect();

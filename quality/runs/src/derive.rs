@@ -4,10 +4,10 @@
 //! store's help: hand the join the connections, bring together legs that are merely alike, and orphans with what their caller was serving, and add up the coverage
 //! that findings of absence are held against. `tests/same_as_store.rs` holds this against the real path, call by call.
 
-use crate::alike;
 use calltrail::correlate::adopt::{adopt, is_orphan, left_at};
 use calltrail::correlate::coverage::{self, Coverage};
 use calltrail::correlate::facts::Facts;
+use calltrail::correlate::likeness::decide::decide_all;
 use calltrail::correlate::{Rules, assemble};
 use calltrail::decode::decode_delivery;
 use calltrail::model::{Call, CallId, Delivery, Finding, Leg, Timestamp};
@@ -43,8 +43,7 @@ pub fn derive(deliveries: &[Delivery], rules: &Rules) -> Derived {
 pub fn join(legs: Vec<Leg>, rules: &Rules) -> Derived {
     let mut facts = Facts::default();
     facts.add_legs(&legs);
-    let mut calls = assemble(legs, &facts, rules);
-    alike::weigh(&mut calls, &facts, rules);
+    let mut calls = decide_all(assemble(legs, &facts, rules), &facts, rules);
     infer_parents(&mut calls);
     let mut coverage = Coverage::new();
     calls.iter().for_each(|call| coverage::count(&mut coverage, call, 1));

@@ -3,7 +3,7 @@
 //!
 //! | file | question |
 //! |---|---|
-//! | [`derive`], [`alike`], [`judged`] | what would the store say after an import? |
+//! | [`derive`], [`judged`] | what would the store say after an import? |
 //! | [`worlds`] | what does it say of simulated worlds? |
 //! | [`captures`], [`degrade`] | what of the real captures, whole and damaged? |
 //! | [`baselines`] | what would others make of the same lines? |
@@ -11,7 +11,6 @@
 //! | [`plans`], [`figures`], [`report`] | which worlds, which figures, how they are shown |
 //! | [`explain`] | which legs are behind a case? |
 
-pub mod alike;
 pub mod baselines;
 pub mod captures;
 pub mod clocks;

@@ -1,6 +1,6 @@
 //! What of a leg is compared, as small numbers: comparing two legs happens millions of times.
 
-use crate::model::{Leg, Protocol};
+use crate::model::{Identity, Leg, Protocol, SpiffeId};
 use std::collections::HashMap;
 use std::hash::Hash;
 
@@ -19,7 +19,7 @@ pub struct Feature {
     pub sent_bytes: Option<u64>,
     pub received_bytes: Option<u64>,
     pub authority: Option<u32>,
-    /// The other party's name, where the line tells it.
+    /// The parties' full names, where the line tells them.
     pub peer: Option<u32>,
     pub own: Option<u32>,
     /// The connection, by this side's addresses; a network may have rewritten them, but the same way for all its calls.
@@ -88,9 +88,7 @@ impl<'a> Names<'a> {
         let tcp = leg.protocol == Protocol::Tcp;
         let request = number(&mut self.requests, (tcp, leg.method.as_deref(), leg.path.as_deref()));
         let (sent, received) = (leg.response_body_bytes, leg.request_body_bytes);
-        let known = |name: &'a crate::model::Identity| {
-            (name.assurance < crate::model::Assurance::Address).then_some(name.name.as_str())
-        };
+        let known = |who: &'a Identity| who.spiffe_id.as_ref().map(SpiffeId::as_str);
         let connection = leg.socket.as_ref().map(|s| (leg.observer.name.as_str(), &*s.client, &*s.server));
         Feature {
             start_us: leg.start.0,

@@ -14,12 +14,14 @@
 //! | [`ties`] | which of the caller's connections is which of the callee's, when the addresses say nothing? |
 //! | [`belief`], [`sweep`] | how probable is each pair, given all its rivals? |
 //! | [`places`] | where do such legs wait for each other, and what depends on whom? |
+//! | [`decide`] | who is paired in one minute, and which calls change thereby? |
 //! | [`rejoin`] | what does a call say that was joined so? |
 //! | [`stored`] | the only part that asks the store: weighs each minute again in which something changed |
 //!
 //! Everything here is a function of the legs handed in: sums run in the order of (start, id), nothing is random.
 
 pub mod belief;
+pub mod decide;
 pub mod delays;
 pub mod features;
 pub mod offset;

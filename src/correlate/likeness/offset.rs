@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 const BIN_US: i64 = 1_000;
 const SMOOTH: usize = 5;
 /// Differences that are counted for one pair of proxies at most; legs with the fewest rivals first.
-const BUDGET: usize = 1_500_000;
+const BUDGET: usize = 6_000_000;
 /// The caller's proxy took at most this much longer, or this much shorter (rounding) than the callee's.
 const LONGER_MS: std::ops::RangeInclusive<i64> = -2..=400;
 /// How unlikely a pile must be by chance, as a natural logarithm: one in a million, over all places looked at.

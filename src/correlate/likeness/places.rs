@@ -4,13 +4,12 @@
 //! Who is paired with whom is decided minute by minute of the caller's clock: the client legs that start within it, with all
 //! server legs within the slack around it. So the answer for a minute follows from a bounded set of legs, in whatever order or
 //! batches they came. What is lost by that: pairs within [`EDGE_US`] of a minute's edges stay single, and a callee that gets fewer
-//! than a handful of such calls a minute tells too little of the clocks.
+//! than a handful of such calls a minute tells too little of the clocks. And where a clock is set back by more than half a second, or
+//! two services' names begin alike, a server leg may be wanted from two sides: it stays with the client leg it stands with.
 
 use super::delays::LATEST_US;
-use crate::correlate::assemble::pairing_slack_us;
 use crate::correlate::keys;
-use crate::correlate::rules::Rules;
-use crate::model::{Basis, Call, IdentityKind, Leg, LegId, Side, Timestamp};
+use crate::model::{Assurance, Basis, Call, IdentityKind, Leg, LegId, Side, Timestamp};
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
@@ -19,13 +18,10 @@ const SECOND_US: i64 = 1_000_000;
 /// Pairs nearer than this to a minute's edges are not made: their rivals may lie beyond.
 pub const EDGE_US: i64 = 250_000;
 
-/// Two clocks that may be further apart than this are not compared for likeness.
-const MOST_SLACK_US: i64 = 10_000_000;
-
-/// How far apart two clocks are taken to be at most.
-pub fn slack_us(rules: &Rules) -> i64 {
-    pairing_slack_us(rules).min(MOST_SLACK_US)
-}
+/// How far apart two clocks are taken to be at most: each 5 s off. Likeness finds out by itself how far they are.
+pub const SLACK_US: i64 = 10_000_000;
+/// Parts of a name that may be a service's.
+const MOST_PARTS: usize = 4;
 
 /// The minute of the caller's clock to which a decision belongs, at one callee.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,9 +43,9 @@ impl Minute {
     }
 
     /// Seconds in which server legs start that could be theirs.
-    pub fn server_seconds(&self, slack_us: i64) -> RangeInclusive<i64> {
-        let from = self.start_us() - slack_us;
-        let to = self.start_us() + MINUTE_US + slack_us + LATEST_US;
+    pub fn server_seconds(&self) -> RangeInclusive<i64> {
+        let from = self.start_us() - SLACK_US;
+        let to = self.start_us() + MINUTE_US + SLACK_US + LATEST_US;
         from.div_euclid(SECOND_US)..=to.div_euclid(SECOND_US)
     }
 
@@ -101,24 +97,35 @@ fn may_be_alike(leg: &Leg) -> bool {
         Side::Client => leg.is_mesh_client() && leg.peer.kind != IdentityKind::External,
         Side::Server => leg.is_mesh_server(),
     };
-    within_mesh && leg.is_nameless() && callee(leg).is_some()
+    within_mesh && leg.is_nameless() && leg.callee().assurance < Assurance::Address
 }
 
-fn callee(leg: &Leg) -> Option<&str> {
+/// Services under whose name a leg waits. Of what only a file's name tells, the service is a part, up to some dash: by custom an
+/// instance is named for its service.
+pub fn callees(leg: &Leg) -> Vec<&str> {
     let callee = leg.callee();
-    (callee.assurance < crate::model::Assurance::Address).then_some(callee.name.as_str())
+    if callee.assurance >= Assurance::Address {
+        return Vec::new();
+    }
+    let name = callee.name.as_str();
+    let guessed = leg.side == Side::Server && callee.spiffe_id.is_none();
+    let dashes =
+        name.match_indices('-').map(|(at, _)| &name[..at]).filter(|part| guessed && !part.is_empty());
+    dashes.take(MOST_PARTS).chain([name]).collect()
 }
 
 /// The minutes whose decisions a leg may change.
-pub fn minutes(leg: &Leg, slack_us: i64) -> Vec<Minute> {
-    let Some(callee) = callee(leg) else { return Vec::new() };
+pub fn minutes(leg: &Leg) -> Vec<Minute> {
     let at = leg.start.0;
     let (from, to) = match leg.side {
         Side::Client => (at, at),
-        Side::Server => (at - slack_us - LATEST_US, at + slack_us),
+        Side::Server => (at - SLACK_US - LATEST_US, at + SLACK_US),
     };
     let numbers = from.div_euclid(MINUTE_US)..=to.div_euclid(MINUTE_US);
-    numbers.map(|number| Minute { callee: callee.to_owned(), number }).collect()
+    let of = |callee: &str| {
+        numbers.clone().map(|number| Minute { callee: callee.to_owned(), number }).collect::<Vec<_>>()
+    };
+    callees(leg).into_iter().flat_map(of).collect()
 }
 
 /// Whether likeness has been weighed since a call came or changed.
@@ -142,7 +149,8 @@ pub fn in_second(weighed: Weighed, callee: &str, second: i64) -> i64 {
 /// has joined one since, its old neighbours must be weighed again.
 pub fn keys_of(call: &Call, weighed: Weighed, left: &BTreeSet<LegId>) -> Vec<i64> {
     let legs = undecided(call);
-    let seconds = legs.iter().filter_map(|l| Some(in_second(weighed, callee(l)?, second(l.start))));
+    let seconds =
+        legs.iter().flat_map(|l| callees(l).into_iter().map(|c| in_second(weighed, c, second(l.start))));
     let mut keys: Vec<i64> = seconds.collect();
     let joined_otherwise = legs.is_empty() && call.legs.iter().any(|l| left.contains(&l.id));
     if (!legs.is_empty() && weighed == Weighed::NotYet) || joined_otherwise {
