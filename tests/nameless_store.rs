@@ -126,10 +126,10 @@ proptest! {
         (lines, shuffled) in (0..1_000u64, any::<bool>()).prop_flat_map(|(seed, http2)| {
             let lines = by_proxy(traffic(seed, if http2 { Wire::Http2 } else { Wire::Http1 }).lines());
             // Pieces of each proxy's lines, in any order.
-            let pieces: Vec<Vec<Line>> = lines.chunks(200).map(<[Line]>::to_vec).collect();
+            let pieces: Vec<Vec<Line>> = lines.chunks(300).map(<[Line]>::to_vec).collect();
             (Just(lines), Just(pieces).prop_shuffle())
         }),
-        most in 80..200usize,
+        most in 150..300usize,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let shuffled: Vec<Line> = shuffled.into_iter().flatten().collect();

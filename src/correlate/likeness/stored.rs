@@ -23,6 +23,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const MINUTES: usize = 16;
 /// Calls that the store gives for one key at most: where a second has more, nobody can say who is whose.
 const CROWD: usize = 20_000;
+/// Seconds that are read together, unless they hold too much.
+const SECONDS: usize = 16;
 
 /// Weighs some of what is still to be weighed; false when nothing was. `at`: where the correlator stands.
 pub async fn weigh(
@@ -126,10 +128,16 @@ struct Found {
 impl Found {
     async fn read(store: &Store, minute: &Minute) -> Result<Option<Found>, StoreError> {
         let (mut calls, mut not_weighed, mut crowded) = (BTreeMap::new(), BTreeSet::new(), false);
-        for second in minute.server_seconds() {
-            for weighed in [Weighed::NotYet, Weighed::Done] {
-                let key = places::in_second(weighed, &minute.callee, second);
-                let near = store.calls_by_key(&[key]).await?;
+        for weighed in [Weighed::NotYet, Weighed::Done] {
+            let seconds: Vec<i64> = minute.server_seconds().collect();
+            let mut to_read: Vec<&[i64]> = seconds.chunks(SECONDS).collect();
+            while let Some(seconds) = to_read.pop() {
+                let keys = seconds.iter().map(|s| places::in_second(weighed, &minute.callee, *s));
+                let near = store.calls_by_key(&keys.collect::<Vec<_>>()).await?;
+                if near.len() >= CROWD && seconds.len() > 1 {
+                    to_read.extend(seconds.chunks(1));
+                    continue;
+                }
                 crowded |= near.len() >= CROWD;
                 if weighed == Weighed::NotYet {
                     not_weighed.extend(near.iter().map(|call| call.id));
