@@ -10,6 +10,8 @@ mod derived;
 mod evidence;
 #[path = "store_conformance/fixtures.rs"]
 mod fixtures;
+#[path = "store_conformance/heard.rs"]
+mod heard;
 #[path = "store_conformance/journal.rs"]
 mod journal;
 #[path = "store_conformance/opening.rs"]
@@ -73,6 +75,13 @@ stories! {
     journal::deriving_old_ground_again_leaves_the_journal_as_it_is,
     journal::a_finding_that_never_counted_is_not_taken_back,
     journal::whoever_lost_the_office_takes_nothing_back,
+    heard::what_is_heard_adds_up_whatever_the_order,
+    heard::minutes_are_told_apart_by_whether_they_are_news_and_found_around_a_time,
+    heard::an_instance_is_judged_by_itself_and_an_idle_hour_by_the_day_before,
+    heard::days_before_the_day_before_say_nothing,
+    heard::nothing_is_held_against_the_blind,
+    heard::a_silence_that_lasts_reaches_back_once_it_is_known_for_one,
+    heard::what_is_declared_survives_a_rebuild_and_is_replaced_by_what_is_declared_next,
     opening::what_was_written_is_there_after_opening_again,
     opening::a_database_of_a_newer_version_is_refused_with_a_sentence,
     opening::tokens_are_kept_by_name_until_revoked,

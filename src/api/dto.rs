@@ -4,6 +4,7 @@
 //! evidence exports byte-identically. Nothing is decided here: what depends on the time of asking is handed an `as_of`.
 
 pub use super::dto_leg::{CertificateDto, EdgeDecisionDto, LegDto, ObserverDto, SocketDto, VerdictDto};
+pub use super::dto_sources::{CoverageDto, ReporterDto, ShareDto, SourceDto, SourceFindingDto, SourcesPage};
 use crate::model::{Call, CallPrincipal, Decision, Finding, Identity, Outcome, Principal, Timestamp};
 use crate::store::StoredReject;
 use serde::{Deserialize, Serialize};
@@ -148,6 +149,9 @@ pub struct FindingRow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FindingsPage {
     pub findings: Vec<FindingRow>,
+    /// Findings on sources, the latest first; all of them, on the first page.
+    #[serde(default)]
+    pub source_findings: Vec<SourceFindingDto>,
     pub next: Option<String>,
     pub complete: bool,
     pub as_of: String,

@@ -6,6 +6,7 @@ mod cursor;
 pub mod dto;
 pub mod dto_history;
 mod dto_leg;
+mod dto_sources;
 pub mod dto_why;
 pub mod error;
 mod findings;
@@ -18,6 +19,7 @@ mod index;
 pub mod lookup;
 pub mod params;
 mod rejects;
+pub mod sources;
 mod traces;
 pub mod why;
 
@@ -75,6 +77,7 @@ const PATHS: &[&str] = &[
     "/v1/traces/ID",
     "/v1/findings",
     "/v1/rejects",
+    "/v1/sources",
     "/api/grafana/calls",
     "/api/grafana/series",
     "/api/grafana/durations",
@@ -98,6 +101,7 @@ pub fn router(context: Context, uploads: Router) -> Router {
         .route("/v1/traces/{id}", get(traces::one))
         .route("/v1/findings", get(findings::list))
         .route("/v1/rejects", get(rejects::list))
+        .route("/v1/sources", get(sources::list))
         .route("/api/grafana/calls", get(grafana::calls))
         .route("/api/grafana/series", get(grafana::series))
         .route("/api/grafana/durations", get(grafana::durations))

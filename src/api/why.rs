@@ -63,22 +63,30 @@ pub(super) async fn one_call(store: &Store, id: &str, as_of: Timestamp) -> Resul
 async fn counts(store: &Store, why: &Why) -> Result<BTreeMap<String, String>, StoreError> {
     let mut told = BTreeMap::new();
     let hour = why.call.start.hour();
-    for observer in why.findings.iter().filter_map(|f| f.finding.absent_observer.as_ref()) {
-        let name = observer.rsplit('/').next().unwrap_or(observer);
-        let measured = store.coverage(observer, hour).await?.unwrap_or_default();
-        let sentence = match measured {
-            [expected, seen, ..] if expected > 0 && observer.starts_with(CONNECTIONS_OF) => {
-                format!(
-                    "of {expected} calls to or from {name} its proxy logged {seen}, with the addresses that the other end logged"
-                )
+    for finding in why.findings.iter().map(|f| &f.finding) {
+        let Some(observer) = &finding.absent_observer else { continue };
+        // The instance where something is known of it, else the party: as it is judged.
+        let mut known = None;
+        for who in finding.absent_instance.iter().chain([observer]) {
+            let measured = store.coverage(who, hour).await?.filter(|[a, _, b, _]| *a > 0 || *b > 0);
+            known = known.or_else(|| measured.map(|measured| (who, measured)));
+        }
+        let name = |key: &str| key.rsplit('/').next().unwrap_or(key).to_owned();
+        let sentence = match known {
+            Some((who, [expected, seen, ..])) if expected > 0 && who.starts_with(CONNECTIONS_OF) => format!(
+                "of {expected} calls to or from {} its proxy logged {seen}, with the addresses that the other end logged",
+                name(who)
+            ),
+            Some((who, [expected, seen, ..])) if expected > 0 => {
+                format!("of {expected} calls that others sent to {} it logged {seen}", name(who))
             }
-            [expected, seen, ..] if expected > 0 => {
-                format!("of {expected} calls that others sent to {name} it logged {seen}")
+            Some((who, [_, _, expected, seen])) => {
+                format!("of {expected} calls that others received from {} it logged {seen}", name(who))
             }
-            [_, _, expected, seen] if expected > 0 => {
-                format!("of {expected} calls that others received from {name} it logged {seen}")
-            }
-            _ => format!("nothing tells how completely {name} reported"),
+            None => format!(
+                "nothing tells how completely {} reported: the 24 hours before count, if it has been heard since",
+                name(observer)
+            ),
         };
         told.insert(observer.clone(), format!("in the hour from {hour}, {sentence}; 99 % are needed"));
     }

@@ -7,12 +7,13 @@ use super::filter::{call_parameters, finding_parameters};
 use super::remote::Remote;
 use crate::api::dto::{
     self, CallDto, CallsPage, EvidenceDto, EvidenceLine, FindingRow, FindingsPage, RejectDto, RejectsPage,
-    TraceDto,
+    SourceFindingDto, SourcesPage, TraceDto,
 };
 use crate::api::dto_history::HistoryDto;
 use crate::api::dto_why::WhyDto;
 use crate::api::error::ApiError;
 use crate::api::lookup::{self, Found};
+use crate::api::sources;
 use crate::api::{history, why};
 use crate::correlate::Rules;
 use crate::model::{CallFilter, Clock, Cursor, FindingFilter, SystemClock, Timestamp, TraceId};
@@ -114,6 +115,43 @@ impl Asked {
                 parameters.extend(text(at));
                 let page: FindingsPage = remote.get("/v1/findings", &parameters).await?;
                 Ok(Rows { rows: page.findings, next: page.next.map(Next::Text), complete: page.complete })
+            }
+        }
+    }
+
+    /// Findings on sources that hold and match, the latest first.
+    pub async fn source_findings(
+        &self,
+        filter: &FindingFilter,
+        as_of: Option<Timestamp>,
+    ) -> Result<Vec<SourceFindingDto>> {
+        if !sources::asked_for(filter) {
+            return Ok(Vec::new());
+        }
+        match self {
+            Asked::Data(store) => {
+                let at = moment(as_of);
+                Ok(sources::matching(&store.sources(at).await?, filter, at))
+            }
+            Asked::Server(remote) => {
+                let mut parameters = finding_parameters(filter);
+                parameters.extend(as_of.map(|t| ("as_of", t.to_string())));
+                parameters.push(("limit", "1".to_owned()));
+                let page: FindingsPage = remote.get("/v1/findings", &parameters).await?;
+                Ok(page.source_findings)
+            }
+        }
+    }
+
+    pub async fn sources(&self, as_of: Option<Timestamp>) -> Result<SourcesPage> {
+        match self {
+            Asked::Data(store) => {
+                let (at, complete) = (moment(as_of), complete(store).await?);
+                Ok(sources::page(&store.sources(at).await?, at, complete))
+            }
+            Asked::Server(remote) => {
+                let parameters: Vec<_> = as_of.map(|t| ("as_of", t.to_string())).into_iter().collect();
+                remote.get("/v1/sources", &parameters).await
             }
         }
     }

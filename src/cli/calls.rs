@@ -5,6 +5,7 @@ use super::ask::{Asked, CallQuestion, Next, Rows};
 use super::filter::{AsOf, CallArgs, FindingArgs};
 use super::paint::{Paint, emit};
 use super::{phrase, table};
+use crate::api::dto::{FindingRow, SourceFindingDto};
 use crate::store::Order;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
@@ -137,14 +138,53 @@ pub async fn calls(args: CallsArgs, place: &Place) -> Result<()> {
     listed.print(&args.listing, ("call", "calls"), table::calls, |rows| table::calls_csv(rows, true))
 }
 
+/// A finding on a call or on a source.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum AnyFinding {
+    Source(SourceFindingDto),
+    Call(Box<FindingRow>),
+}
+
 pub async fn findings(args: FindingsArgs, place: &Place) -> Result<()> {
     let asked = Asked::of(place).await?;
     let (filter, as_of) = (args.which.filter(), args.as_of.as_of);
     let page = async |at: Option<&Next>, n| asked.findings(&filter, as_of, at, n).await;
     let listed = collect(args.listing.limit, page).await?;
-    listed.print(&args.listing, ("finding", "findings"), table::findings, |rows| {
-        table::findings_csv(rows, true)
-    })
+    let on_sources = asked.source_findings(&filter, as_of).await?;
+    let rows = on_sources.into_iter().map(AnyFinding::Source);
+    let rows = rows.chain(listed.rows.into_iter().map(|row| AnyFinding::Call(Box::new(row)))).collect();
+    let listed = Listed { rows, more: listed.more, complete: listed.complete };
+    listed.print(&args.listing, ("finding", "findings"), findings_table, findings_csv)
+}
+
+fn apart(rows: &[AnyFinding]) -> (Vec<SourceFindingDto>, Vec<FindingRow>) {
+    let (mut on_sources, mut on_calls) = (Vec::new(), Vec::new());
+    for row in rows {
+        match row {
+            AnyFinding::Source(finding) => on_sources.push(finding.clone()),
+            AnyFinding::Call(finding) => on_calls.push(FindingRow::clone(finding)),
+        }
+    }
+    (on_sources, on_calls)
+}
+
+/// Those on sources first, in a table of their own: they say what the others can be trusted for.
+fn findings_table(rows: &[AnyFinding], paint: Paint) -> String {
+    let (on_sources, on_calls) = apart(rows);
+    let mut text = String::new();
+    if !on_sources.is_empty() {
+        text.push_str(&super::sources::findings_table(&on_sources, paint));
+    }
+    if !on_calls.is_empty() {
+        text.push_str(&table::findings(&on_calls, paint));
+    }
+    text
+}
+
+fn findings_csv(rows: &[AnyFinding]) -> Result<String> {
+    let (on_sources, on_calls) = apart(rows);
+    table::findings_csv(&on_calls, &on_sources)
 }
 
 pub async fn rejects(args: RejectsArgs, place: &Place) -> Result<()> {

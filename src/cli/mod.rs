@@ -23,6 +23,7 @@ pub mod rebuild;
 mod remote;
 pub mod rules;
 pub mod serve;
+pub mod sources;
 mod table;
 pub mod token;
 pub mod trace;
@@ -90,6 +91,8 @@ pub enum Command {
     Findings(calls::FindingsArgs),
     /// Lists lines that are kept and could not be read
     Rejects(calls::RejectsArgs),
+    /// Lists the sources: how much came, from whom, how completely, and what is wrong with that
+    Sources(sources::SourcesArgs),
     /// Writes everything out for other programs
     #[command(subcommand)]
     Export(export::ExportCommand),
@@ -116,6 +119,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Trace(args) => trace::run(args, &cli.place).await,
         Command::Findings(args) => calls::findings(args, &cli.place).await,
         Command::Rejects(args) => calls::rejects(args, &cli.place).await,
+        Command::Sources(args) => sources::run(args, &cli.place).await,
         Command::Export(command) => export::run(command, &cli.place).await,
         Command::Rebuild(args) => rebuild::run(args, &cli.place).await,
         Command::Rules(command) => rules::run(command, &cli.place).await,

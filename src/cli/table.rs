@@ -4,7 +4,7 @@
 
 use super::paint::Paint;
 use super::phrase;
-use crate::api::dto::{CallDto, FindingRow, IdentityDto, PrincipalDto, RejectDto};
+use crate::api::dto::{CallDto, FindingRow, IdentityDto, PrincipalDto, RejectDto, SourceFindingDto};
 use comfy_table::{ContentArrangement, LineStyle, Table, presets};
 
 /// Columns from which on most rows of a table fit on one line.
@@ -173,8 +173,8 @@ pub fn calls_csv(rows: &[CallDto], with_header: bool) -> anyhow::Result<String> 
     csv(with_header.then_some(CALL_COLUMNS), rows.iter().map(call_cells))
 }
 
-/// Findings as CSV.
-pub fn findings_csv(rows: &[FindingRow], with_header: bool) -> anyhow::Result<String> {
+/// Findings as CSV: those on calls, then those on sources, which have no call to fill the other columns with.
+pub fn findings_csv(rows: &[FindingRow], on_sources: &[SourceFindingDto]) -> anyhow::Result<String> {
     const COLUMNS: &[&str] = &[
         "finding",
         "severity",
@@ -208,7 +208,12 @@ pub fn findings_csv(rows: &[FindingRow], with_header: bool) -> anyhow::Result<St
         cells.extend([text(&f.method), text(&f.path), number(f.status)]);
         cells
     };
-    csv(with_header.then_some(COLUMNS), rows.iter().map(cells))
+    let of_source = |f: &SourceFindingDto| {
+        let mut cells = vec![f.kind.clone(), f.severity.clone(), f.sentence.clone(), f.from.clone()];
+        cells.resize(COLUMNS.len(), String::new());
+        cells
+    };
+    csv(Some(COLUMNS), rows.iter().map(cells).chain(on_sources.iter().map(of_source)))
 }
 
 /// Rejects as CSV.

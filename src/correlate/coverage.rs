@@ -3,6 +3,9 @@
 //! Inbound: of the calls that others sent to it, how many it has logged. An attacker who goes round a proxy does not change
 //! that figure, so it is the one by which a missing leg is judged. Outbound: of the calls that others received with its
 //! certificate over a connection that its proxy is known to hold, how many it logged leaving.
+//!
+//! Each is counted for the party and, where an address tells, for the instance: by host, and inbound by host and port as well.
+//! Where one of three instances is silent, the other two can still be relied on, and it cannot.
 
 use super::findings::EDGE_OBSERVER;
 use super::sockets::name_other_sockets;
@@ -14,45 +17,72 @@ use std::collections::BTreeMap;
 /// Counts of one identity in one hour: inbound expected and seen, outbound expected and seen.
 pub type Counts = [i64; 4];
 
-/// Counts by identity key and hour of the call's start.
+/// Counts by key (of an identity, or of an instance of it) and hour of the call's start.
 pub type Coverage = BTreeMap<(String, Timestamp), Counts>;
 
 /// Adds (or with `sign` -1 takes away) what a call says.
 pub fn count(coverage: &mut Coverage, call: &Call, sign: i64) {
     let hour = call.start.hour();
-    let mut add = |identity: String, counts: Counts| {
-        let row = coverage.entry((identity, hour)).or_default();
-        row.iter_mut().zip(counts).for_each(|(sum, n)| *sum += sign * n);
+    let mut add = |keys: Vec<String>, counts: Counts| {
+        for key in keys {
+            let row = coverage.entry((key, hour)).or_default();
+            row.iter_mut().zip(counts).for_each(|(sum, n)| *sum += sign * n);
+        }
     };
     let server = call.legs.iter().find(|l| l.side == Side::Server);
     let client = call.legs.iter().find(|l| l.side == Side::Client && of_proxy(l));
     if let Some(client) = client.filter(|c| arrives_in_mesh(c)) {
-        let seen = i64::from(server.is_some());
-        add(client.peer.key(), [1, seen, 0, 0]);
-        add(connections_of(&client.peer), [1, seen, 0, 0]);
+        let address = client.socket.as_ref().map(|socket| socket.server.as_str());
+        let by_host = address.map(|a| instance(&client.peer, host(a)));
+        let parties: Vec<String> = std::iter::once(client.peer.key()).chain(by_host).collect();
+        let seen = [1, i64::from(server.is_some()), 0, 0];
+        add(parties.iter().map(|party| connections_of(party)).collect(), seen);
+        add(parties.into_iter().chain(address.map(|a| instance(&client.peer, a))).collect(), seen);
     }
     // Who went round its proxy says nothing about how completely that proxy reports.
     let went_round = call.findings.iter().any(|f| f.kind == FindingKind::NoClientLeg);
     let verified = |s: &&Leg| of_proxy(s) && s.peer.assurance == Assurance::Mtls && !went_round;
     if let Some(server) = server.filter(verified) {
-        add(server.peer.key(), [0, 0, 1, i64::from(client.is_some())]);
+        let parties: Vec<String> =
+            std::iter::once(server.peer.key()).chain(caller_instance(server)).collect();
         let recognised = client.is_some_and(|client| !name_other_sockets(client, server));
-        add(connections_of(&server.peer), [1, i64::from(recognised), 0, 0]);
+        add(parties.iter().map(|party| connections_of(party)).collect(), [1, i64::from(recognised), 0, 0]);
+        add(parties, [0, 0, 1, i64::from(client.is_some())]);
     }
     if server.is_some_and(Leg::is_entry) && tells_of_edge(call) {
         let recorded = call.legs.iter().any(|l| l.observer.kind == ObserverKind::Worker);
-        add(EDGE_OBSERVER.to_owned(), [0, 0, 1, i64::from(recorded)]);
+        add(vec![EDGE_OBSERVER.to_owned()], [0, 0, 1, i64::from(recorded)]);
     }
 }
 
 /// How the row of a party's connections begins.
 pub const CONNECTIONS_OF: &str = "connections of ";
 
-/// The row by which it is judged whether a connection that a party's proxy never logged is one that it never made: how completely
+/// The row by which it is judged whether a connection that a party (or an instance of it, by its key)'s proxy never logged is one that it never made: how completely
 /// the proxy reports, and how many of its connections have the same addresses on both ends. Where something rewrites addresses,
 /// none do, and an unknown connection proves nothing.
-pub fn connections_of(party: &Identity) -> String {
-    format!("{CONNECTIONS_OF}{}", party.key())
+pub fn connections_of(party: &str) -> String {
+    format!("{CONNECTIONS_OF}{party}")
+}
+
+/// An instance of a party, by the host, or host and port, at which it was met.
+pub fn instance(who: &Identity, address: &str) -> String {
+    format!("{}@{address}", who.key())
+}
+
+/// The instance that called, as the callee's side saw it: its port is the connection's, so the host is all that says which.
+pub fn caller_instance(server: &Leg) -> Option<String> {
+    server.socket.as_ref().map(|socket| instance(&server.peer, host(&socket.client)))
+}
+
+/// The instance that was called, as the caller's side saw it.
+pub fn callee_instance(client: &Leg) -> Option<String> {
+    client.socket.as_ref().map(|socket| instance(&client.peer, &socket.server))
+}
+
+/// Of `host:port`.
+pub fn host(address: &str) -> &str {
+    address.rsplit_once(':').map_or(address, |(host, _)| host)
 }
 
 fn of_proxy(leg: &Leg) -> bool {

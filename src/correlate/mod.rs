@@ -1,4 +1,4 @@
-//! From legs to calls. Everything but [`task`], [`closure`] and [`inferred`] is pure: a function of the legs, the rules and what is handed
+//! From legs to calls. Everything but [`task`], [`closure`], [`inferred`] and [`listen`] is pure: a function of the legs, the rules and what is handed
 //! in. Nothing here reads the clock.
 //!
 //! | file | question |
@@ -14,12 +14,14 @@
 //! | [`keys`], [`facts`], [`coverage`] | what can legs find each other by; what must be known from beyond them? |
 //! | [`believed`] | what does a step take back? |
 //! | [`why`] | why is a call as it is? |
-//! | [`closure`], [`inferred`], [`task`] | the only part that asks the store: carries all this along the committed evidence |
+//! | [`blind`], [`sources`] | when must a silence be taken for blindness; what is wrong with a source? |
+//! | [`closure`], [`inferred`], [`listen`], [`task`] | the only part that asks the store: carries all this along the committed evidence |
 
 pub mod adopt;
 pub mod align;
 pub mod assemble;
 pub mod believed;
+pub mod blind;
 pub mod build;
 pub mod clocks;
 pub mod closure;
@@ -36,6 +38,7 @@ pub mod inferred;
 pub mod keys;
 pub mod legs;
 pub mod likeness;
+pub mod listen;
 pub mod mesh_pairs;
 pub mod outcome;
 pub mod potentials;
@@ -43,6 +46,7 @@ pub mod rivals;
 pub mod rules;
 pub mod runs;
 pub mod sockets;
+pub mod sources;
 pub mod task;
 pub mod tree;
 pub mod tree_index;

@@ -10,6 +10,7 @@ use super::facts::{CONNECTION_SLACK_US, Facts, connection_of};
 use super::inferred::infer_parents;
 use super::likeness::places::{self, Weighed};
 use super::likeness::{rejoin, stored};
+use super::listen::{self, Ear, Reporters};
 use super::{Rules, assemble, keys};
 use crate::decode::{DecodedDelivery, decode_delivery_in};
 use crate::model::{Call, CallId, Clock, CustomFormat, Leg, LegId, Timestamp};
@@ -30,6 +31,7 @@ const WEIGH_EVERY: Duration = Duration::from_secs(20);
 
 /// Derives until the evidence's end has been reached, then returns. For `import`, `rebuild` and tests.
 pub async fn catch_up(store: &Store, rules: &Rules, clock: &dyn Clock) -> Result<(), StoreError> {
+    store.declare(rules.longest_grace_us(), &listen::declared(rules)).await?;
     let mut position = store.take_correlator().await?;
     while let Some(next) = step(store, rules, clock, position).await? {
         position = next;
@@ -91,7 +93,10 @@ async fn advance(
 ) -> Result<bool, StoreError> {
     let at = match *position {
         Some(at) => at,
-        None => store.take_correlator().await?,
+        None => {
+            store.declare(rules.longest_grace_us(), &listen::declared(rules)).await?;
+            store.take_correlator().await?
+        }
     };
     *position = Some(at);
     let moved = match step(store, rules, clock, at).await {
@@ -128,7 +133,7 @@ pub async fn step(
     let reaches_end = deliveries.iter().map(|d| d.delivery.lines.len()).sum::<usize>() < LINES_PER_STEP;
     let formats = rules.formats.clone();
     let decoded = tokio::task::spawn_blocking(move || decode_all(deliveries, &formats)).await;
-    let Decoded { legs, rejects } =
+    let Decoded { legs, rejects, ear } =
         decoded.map_err(|e| StoreError::Other(format!("decoding ended early: {e}")))?;
 
     let connections = connections(&legs);
@@ -141,6 +146,7 @@ pub async fn step(
     let journal = taken_back(&closure.replaced, &calls, clock.now(), last);
     let mut change = difference(&closure, calls, changed_orphans, &facts);
     (change.journal, change.reaches_end) = (journal, reaches_end);
+    ear.tell(store, &mut change.heard).await?;
     change.rejects = rejects;
     change.connections = connections;
     (change.epoch, change.from, change.to) = (at.epoch, at.number, last);
@@ -164,12 +170,15 @@ async fn assemble_apart(
 struct Decoded {
     legs: Vec<Leg>,
     rejects: Vec<StoredReject>,
+    ear: Ear,
 }
 
 fn decode_all(deliveries: Vec<StoredDelivery>, formats: &[CustomFormat]) -> Decoded {
-    let mut all = Decoded { legs: Vec::new(), rejects: Vec::new() };
+    let mut all = Decoded { legs: Vec::new(), rejects: Vec::new(), ear: Ear::default() };
     for StoredDelivery { number, delivery } in deliveries {
-        let DecodedDelivery { legs, rejects } = decode_delivery_in(&delivery, number, formats);
+        let decoded = decode_delivery_in(&delivery, number, formats);
+        all.ear.hear(&delivery, &decoded, formats);
+        let DecodedDelivery { legs, rejects } = decoded;
         all.legs.extend(legs);
         all.rejects.extend(rejects.into_iter().map(|(line, reject)| StoredReject {
             delivery: number,
@@ -222,21 +231,24 @@ pub(super) async fn gather_facts(store: &Store, closure: &Closure) -> Result<Fac
 pub(super) fn difference(closure: &Closure, calls: Vec<Call>, orphans: Vec<Call>, facts: &Facts) -> Change {
     let undecided = closure.replaced.values().flat_map(places::undecided).map(|leg| leg.id).collect();
     let mut measured: Coverage = Coverage::new();
-    let mut change = Change::default();
+    let (mut change, mut reporters) = (Change::default(), Reporters::default());
     let kept: BTreeSet<CallId> = calls.iter().map(|c| c.id).collect();
     for old in closure.replaced.values() {
         coverage::count(&mut measured, old, -1);
+        reporters.count(old, -1);
         if !kept.contains(&old.id) {
             change.removed.push(old.id);
         }
     }
     for call in calls {
         coverage::count(&mut measured, &call, 1);
+        reporters.count(&call, 1);
         if closure.replaced.get(&call.id) != Some(&call) {
             change.upserts.push(indexed(call, facts, &undecided));
         }
     }
     change.upserts.extend(orphans.into_iter().map(|call| indexed(call, facts, &undecided)));
+    change.heard.reporters = reporters.changes();
     change.coverage = measured.into_iter().filter(|(_, counts)| *counts != [0; 4]).map(delta).collect();
     change
 }

@@ -14,6 +14,7 @@ pub mod frame;
 mod http_fields;
 mod line;
 pub mod mapped;
+pub mod needs;
 pub mod principal_header;
 mod reject;
 mod shape;

@@ -69,7 +69,7 @@ impl Invocation<'_> {
             None => leg.protocol = Protocol::Event,
         }
         leg.worker_outcome = event.outcome.get().filter(|outcome| *outcome != "ok").map(str::to_owned);
-        leg.truncated = cut || event.truncated.0;
+        leg.truncated = cut || event.truncated.0 || self.trail.has_gap();
         if let Some(head) = &self.trail.head {
             set_head(&mut leg, head);
         }

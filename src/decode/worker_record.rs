@@ -58,6 +58,8 @@ fn without_halved_characters(text: String) -> String {
 pub struct Trail<'a> {
     pub head: Option<Record<'a>>,
     pub calls: Vec<CallRecord<'a>>,
+    /// The sequence numbers of all records, in order of arrival.
+    numbers: Vec<u64>,
     /// The last call of each span and trace, by its place in `calls`: which one an end belongs to.
     last: HashMap<(Text<'a>, Text<'a>), usize>,
 }
@@ -84,6 +86,7 @@ impl<'a> Trail<'a> {
         if record.ct.0 != Some(RECORD_VERSION) {
             return;
         }
+        self.numbers.extend(record.q.unsigned());
         for inner in std::mem::take(&mut record.r).0 {
             self.take(inner, logged_at);
         }
@@ -95,6 +98,14 @@ impl<'a> Trail<'a> {
             Some("e") => self.end(record, logged_at),
             _ => {}
         }
+    }
+
+    /// Whether the numbers, which count from 0, leave one out: a record is missing. The last ones may be missing all the same.
+    pub fn has_gap(&self) -> bool {
+        let mut numbers = self.numbers.clone();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.last().is_some_and(|last| *last >= numbers.len() as u64)
     }
 
     fn begin(&mut self, record: Record<'a>, logged_at: Option<Timestamp>) {
@@ -163,6 +174,19 @@ mod tests {
         let expected =
             [(Some("GET"), None), (Some("PUT"), Some(404)), (Some("POST"), Some(200)), (None, Some(500))];
         assert_eq!(calls, expected);
+    }
+
+    #[test]
+    fn a_number_that_is_left_out_is_a_record_that_is_missing() {
+        let gap = |numbers: &[u32]| {
+            let told = numbers.iter().map(|q| format!(r#"{{"ct":1,"k":"c","s":"{q}","q":{q}}}"#));
+            Trail::read(&logged(told)).has_gap()
+        };
+        assert!(!gap(&[]) && !gap(&[0]) && !gap(&[2, 0, 1]) && !gap(&[0, 1, 1]));
+        assert!(gap(&[1]), "the head");
+        assert!(gap(&[0, 2]) && gap(&[0, 1, 4_000_000_000]));
+        let unnumbered = logged(std::iter::once(r#"{"ct":1,"k":"c","s":"a"}"#.to_owned()));
+        assert!(!Trail::read(&unnumbered).has_gap());
     }
 
     /// Looked for among all calls each time, these would be ten thousand million comparisons.

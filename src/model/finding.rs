@@ -23,6 +23,10 @@ pub enum FindingKind {
     ClockSkew,
     Truncated,
     CertificateAge,
+    SilentSource,
+    LowCoverage,
+    FormatGap,
+    BlindWindow,
 }
 words!(FindingKind {
     Denied => "denied", Bypass => "bypass", EdgeUnwitnessed => "edge_unwitnessed", NoClientLeg => "no_client_leg",
@@ -30,7 +34,16 @@ words!(FindingKind {
     BrokenChain => "broken_chain", ForgedHeader => "forged_header", ReplayedHeader => "replayed_header",
     Unverified => "unverified", StatusMismatch => "status_mismatch", Stopped => "stopped", ClockSkew => "clock_skew",
     Truncated => "truncated", CertificateAge => "certificate_age",
+    SilentSource => "silent_source", LowCoverage => "low_coverage", FormatGap => "format_gap", BlindWindow => "blind_window",
 });
+
+impl FindingKind {
+    /// On a source, not on a call.
+    pub fn is_on_source(self) -> bool {
+        use FindingKind::{BlindWindow, FormatGap, LowCoverage, SilentSource};
+        matches!(self, SilentSource | LowCoverage | FormatGap | BlindWindow)
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
@@ -55,4 +68,6 @@ pub struct Finding {
     /// For a finding that says that something is *missing*: the identity key of the observer that should have reported. It
     /// counts only while that observer's measured coverage in the hour of the call is good enough.
     pub absent_observer: Option<String>,
+    /// Which instance of it that would have been, where its address is known: `KEY@HOST` or `KEY@HOST:PORT`.
+    pub absent_instance: Option<String>,
 }

@@ -220,8 +220,8 @@ pub struct Leg {
     pub edge_decision: Option<EdgeDecision>,
     /// The Worker's event ended otherwise than `ok` (`exception`, `canceled`, `exceededCpu`, ...).
     pub worker_outcome: Option<String>,
-    /// Its line does not tell everything: the carrier cut the event's logs, or a merged part could not be read. Subrequests may be
-    /// missing.
+    /// Its line does not tell everything: the carrier cut the event's logs, a record is missing among those that it holds, or a
+    /// merged part could not be read. Subrequests may be missing.
     pub truncated: bool,
     /// The Worker's sequence number of the record (`q`): a gap says that a record is missing.
     pub sequence: Option<u32>,

@@ -15,6 +15,7 @@ pub mod identity;
 pub mod ids;
 pub mod journal;
 pub mod leg;
+pub mod source;
 pub mod time;
 pub mod trace_context;
 
@@ -31,5 +32,6 @@ pub use leg::{
     CONNECTION_SLACK_US, Certificate, EdgeDecision, Holder, Leg, LineRef, Observer, ObserverKind, Principal,
     Protocol, ResponseFlags, Side, SignedPrincipal, SocketPair, Verdict,
 };
+pub use source::{BlindReason, BlindWindow, SourceFinding, Sources};
 pub use time::{Clock, SystemClock, Timestamp};
 pub use trace_context::TraceContext;

@@ -7,8 +7,8 @@
 use super::error::inconsistent;
 use super::statement::{Bind, Stmt, Tx, insert, stmt};
 use super::{
-    Change, CoverageDelta, IndexedCall, Position, Store, StoreError, StoredReject, connections, index_text,
-    journal, packed,
+    Change, CoverageDelta, IndexedCall, Position, Store, StoreError, StoredReject, connections, heard,
+    index_text, journal, packed,
 };
 use crate::model::{Call, CallId, Effect, Finding, LegId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -32,7 +32,7 @@ impl Store {
     pub async fn reset_derived(&self) -> Result<Position, StoreError> {
         let mut tx = self.begin().await?;
         let reset = "update correlator set epoch = epoch + 1, position = 0, call_count = 0, finding_count = 0, \
-                     reject_count = 0 returning position, epoch";
+                     reject_count = 0, heard_us = 0 returning position, epoch";
         let position = raise_epoch(&mut tx, reset).await?;
         for delete in [
             "delete from call",
@@ -41,6 +41,11 @@ impl Store {
             "delete from reject",
             "delete from connection",
             "delete from coverage",
+            "delete from source",
+            "delete from observer",
+            "delete from reporter",
+            "delete from pulse",
+            "delete from blind_window where reason = 'silent'",
         ] {
             tx.execute(stmt(delete)).await?;
         }
@@ -65,6 +70,7 @@ impl Store {
         let rejects = tx.execute_all(reject_rows(&change.rejects)).await? as i64;
         connections::add(&mut tx, &change.connections).await?;
         tx.execute_all(coverage_rows(&change.coverage)).await?;
+        heard::add(&mut tx, &change.heard).await?;
         let count = "update correlator set call_count = call_count + ?, finding_count = finding_count + ?, \
                      reject_count = reject_count + ?";
         tx.execute(stmt(count).int(calls).int(findings).int(rejects)).await?;
@@ -181,7 +187,7 @@ fn all_keys(indexed: &IndexedCall) -> BTreeSet<i64> {
 }
 
 const CALL_WIDTH: usize = 18;
-const FINDING_WIDTH: usize = 8;
+const FINDING_WIDTH: usize = 10;
 
 /// The rows of calls and findings, made before the transaction begins.
 struct CallRows {
@@ -189,8 +195,8 @@ struct CallRows {
     findings: BTreeSet<FindingRow>,
 }
 
-/// Call id, ordinal, kind, severity, start, its hour, when it was raised, who was silent.
-type FindingRow = (Vec<u8>, i64, String, String, i64, i64, i64, Option<String>);
+/// Call id, ordinal, kind, severity, start, its hour, the call's end, when it was raised, who was silent, which instance of it.
+type FindingRow = (Vec<u8>, i64, String, String, i64, i64, i64, i64, Option<String>, Option<String>);
 
 impl CallRows {
     fn of(upserts: &BTreeMap<CallId, &IndexedCall>) -> Result<Self, StoreError> {
@@ -230,9 +236,10 @@ const REPLACE_CALL: &str = " on conflict (id) do update set start_us = excluded.
      principal_subject = excluded.principal_subject, effect = excluded.effect, basis = excluded.basis, \
      status_class = excluded.status_class, failed = excluded.failed, duration_us = excluded.duration_us, \
      orphan = excluded.orphan, keys = excluded.keys, packed = excluded.packed";
-const SELECT_FINDING: &str = "select call_id, ordinal, kind, severity, start_us, hour_us, raised_at_us, absent_observer \
-     from finding where call_id in ";
-const INSERT_FINDING: &str = "insert into finding (call_id, ordinal, kind, severity, start_us, hour_us, raised_at_us, absent_observer)";
+const SELECT_FINDING: &str = "select call_id, ordinal, kind, severity, start_us, hour_us, end_us, raised_at_us, \
+     absent_observer, absent_instance from finding where call_id in ";
+const INSERT_FINDING: &str = "insert into finding (call_id, ordinal, kind, severity, start_us, hour_us, end_us, raised_at_us, \
+     absent_observer, absent_instance)";
 
 fn call_row(indexed: &IndexedCall) -> Result<[Bind; CALL_WIDTH], StoreError> {
     let call = &indexed.call;
@@ -268,13 +275,15 @@ fn finding_row(call: &Call, ordinal: i64, finding: &Finding) -> FindingRow {
         finding.severity.to_string(),
         call.start.micros(),
         call.start.hour().micros(),
+        call.end().micros(),
         finding.raised_at.micros(),
         finding.absent_observer.as_deref().map(|o| index_text(o).into_owned()),
+        finding.absent_instance.as_deref().map(|o| index_text(o).into_owned()),
     )
 }
 
 fn finding_binds(
-    (id, ordinal, kind, severity, start, hour, raised_at, absent): &FindingRow,
+    (id, ordinal, kind, severity, start, hour, end, raised_at, absent, instance): &FindingRow,
 ) -> [Bind; FINDING_WIDTH] {
     [
         Bind::bytes(id.as_slice()),
@@ -283,8 +292,10 @@ fn finding_binds(
         Bind::text(severity),
         Bind::int(*start),
         Bind::int(*hour),
+        Bind::int(*end),
         Bind::int(*raised_at),
         Bind::maybe_text(absent.as_deref()),
+        Bind::maybe_text(instance.as_deref()),
     ]
 }
 

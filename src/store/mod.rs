@@ -12,6 +12,7 @@
 //! | `apply`, `connections`, `derived` | what the correlator writes, and what it asks for |
 //! | `calls`, `findings`, `coverage`, `select` | questions, and the filters as SQL |
 //! | `journal` | what had been believed and is no longer |
+//! | `heard`, `sources` | who was heard, when and how completely: written, and asked for |
 //! | `summary` | counts and quantiles for dashboards |
 //! | `packed`, `packed_leg` | the whole call as bytes |
 //! | `tokens` | bearer tokens |
@@ -28,6 +29,7 @@ mod derived;
 mod dialect;
 mod error;
 mod findings;
+mod heard;
 mod journal;
 mod location;
 mod office;
@@ -36,11 +38,13 @@ mod packed;
 mod packed_leg;
 mod select;
 mod shapes;
+mod sources;
 mod statement;
 mod summary;
 mod tokens;
 
 pub use error::StoreError;
+pub use heard::{Heard, Pulse, Silences};
 pub use location::Location;
 pub use office::Office;
 pub use open::create_directory;

@@ -9,7 +9,7 @@ use crate::model::*;
 use serde::{Deserialize, Serialize};
 
 /// First byte of every packed call. Raise it when a row struct or the meaning of a number changes.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 codes!(Basis { Proven = 0, Keyed = 1, Inferred = 2, Single = 3 });
 codes!(Attribution { Verified = 0, Inherited = 1, Signed = 2, Presumed = 3, Deferred = 4 });
@@ -20,7 +20,8 @@ codes!(Severity { Info = 0, Low = 1, Medium = 2, High = 3 });
 codes!(FindingKind {
     Denied = 0, Bypass = 1, EdgeUnwitnessed = 2, NoClientLeg = 3, Lost = 4, DecisionConflict = 5,
     IdentityMismatch = 6, BrokenChain = 7, ForgedHeader = 8, ReplayedHeader = 9, Unverified = 10,
-    StatusMismatch = 11, Stopped = 12, ClockSkew = 13, Truncated = 14, CertificateAge = 15,
+    StatusMismatch = 11, Stopped = 12, ClockSkew = 13, Truncated = 14, CertificateAge = 15, SilentSource = 16, LowCoverage = 17,
+    FormatGap = 18, BlindWindow = 19,
 });
 
 pub(super) fn pack(call: &Call) -> Result<Vec<u8>, StoreError> {
@@ -135,6 +136,7 @@ struct FindingRow<'a> {
     raised_at_us: i64,
     #[serde(borrow)]
     absent_observer: Option<&'a str>,
+    absent_instance: Option<&'a str>,
 }
 
 impl<'a> From<&'a Finding> for FindingRow<'a> {
@@ -146,6 +148,7 @@ impl<'a> From<&'a Finding> for FindingRow<'a> {
             evidence: f.evidence.iter().map(|id| id.0).collect(),
             raised_at_us: f.raised_at.micros(),
             absent_observer: f.absent_observer.as_deref(),
+            absent_instance: f.absent_instance.as_deref(),
         }
     }
 }
@@ -160,6 +163,7 @@ impl TryFrom<FindingRow<'_>> for Finding {
             evidence: row.evidence.into_iter().map(LegId).collect(),
             raised_at: Timestamp(row.raised_at_us),
             absent_observer: owned(row.absent_observer),
+            absent_instance: owned(row.absent_instance),
         })
     }
 }

@@ -4,13 +4,68 @@ use super::statement::{Bind, Stmt, stmt};
 use super::{Order, index_text};
 use crate::model::{CallFilter, Cursor, Effect, FindingFilter, Timestamp};
 
+/// Whether somebody reported well enough in some hours: at least 99 % of what others sent it where that could be measured, else
+/// of what others received from it; null where nothing is known.
+macro_rules! reported_well {
+    ($who:literal, $hours:literal) => {
+        concat!(
+            "(select case when sum(v.inbound_expected) >= 1 \
+              then sum(v.inbound_seen) * 100 >= sum(v.inbound_expected) * 99 \
+              when sum(v.outbound_expected) >= 1 \
+              then sum(v.outbound_seen) * 100 >= sum(v.outbound_expected) * 99 end \
+              from coverage v where v.identity = ",
+            $who,
+            " and ",
+            $hours,
+            ")"
+        )
+    };
+}
+
+/// Who reports, or does not, of a key by which somebody is measured: of a party's connections that party's proxy. The prefix is
+/// `correlate`'s.
+macro_rules! reporter {
+    ($who:literal) => {
+        concat!("replace(", $who, ", 'connections of ', '')")
+    };
+}
+
+/// The same of the day before, where the hour itself says nothing: only if lines of that observer have come again since, else
+/// nobody knows that it still reports.
+macro_rules! reported_well_before {
+    ($who:literal) => {
+        concat!(
+            "case when exists (select 1 from pulse p where p.observer = ",
+            reporter!($who),
+            " and p.hour_us >= f.hour_us) then ",
+            reported_well!($who, "v.hour_us < f.hour_us and v.hour_us >= f.hour_us - 86400000000"),
+            " end"
+        )
+    };
+}
+
 /// The one rule by which a finding (`f`) holds at a time, the value of its `?`. What a line says holds from when it was raised.
-/// That something is *missing* holds only if the observer that should have reported it reported well enough in that hour: at
-/// least 99 % of what others sent it where that could be measured, else of what others received from it.
-pub(super) const HOLDS: &str = "f.raised_at_us <= ? and (f.absent_observer is null or exists (\
-     select 1 from coverage v where v.identity = f.absent_observer and v.hour_us = f.hour_us and (\
-     (v.inbound_expected >= 1 and v.inbound_seen * 100 >= v.inbound_expected * 99) or \
-     (v.inbound_expected < 1 and v.outbound_seen >= 1 and v.outbound_seen * 100 >= v.outbound_expected * 99))))";
+/// That something is *missing* holds only if whoever should have reported it (the instance where it is known, else the party)
+/// reported well, and was not blind when the call ended: neither itself, nor any source by which it reports.
+pub(super) const HOLDS: &str = concat!(
+    "f.raised_at_us <= ? and (f.absent_observer is null or (coalesce(",
+    reported_well!("f.absent_instance", "v.hour_us = f.hour_us"),
+    ", ",
+    reported_well_before!("f.absent_instance"),
+    ", ",
+    reported_well!("f.absent_observer", "v.hour_us = f.hour_us"),
+    ", ",
+    reported_well_before!("f.absent_observer"),
+    ", false) and not exists (select 1 from blind_window b where b.to_us > f.end_us \
+     and (b.from_us <= f.end_us or (b.after_us <= f.end_us and b.known_us <= (select heard_us from correlator))) \
+     and (b.observer = ",
+    reporter!("f.absent_observer"),
+    " or b.observer = ",
+    reporter!("f.absent_instance"),
+    " or b.observer in (select 'source:' || r.source from reporter r where r.identity = ",
+    reporter!("f.absent_observer"),
+    " and r.legs > 0)))))"
+);
 
 /// Calls by start and id: `start_us, id, packed`.
 pub(super) fn calls(

@@ -1,5 +1,6 @@
 //! What goes into the store and comes out of it: shapes of the domain, not rows.
 
+use super::Heard;
 use crate::model::{
     Call, CallId, Cursor, Delivery, Holder, JournalDraft, RejectReason, SocketPair, Timestamp,
 };
@@ -63,7 +64,7 @@ pub struct Connection {
 /// How completely an observer reported in an hour: changes to be added to what is stored (they may be negative).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CoverageDelta {
-    /// `Identity::key()` of the party whose own proxy (or Worker) is measured.
+    /// `Identity::key()` of the party whose own proxy (or Worker) is measured, or that of an instance of it.
     pub identity: String,
     pub hour: Timestamp,
     /// Calls that others made to it, and those of them that it reported as well.
@@ -91,6 +92,7 @@ pub struct Change {
     pub journal: Vec<JournalDraft>,
     /// Nothing that was committed when the step began is left to be derived.
     pub reaches_end: bool,
+    pub heard: Heard,
 }
 
 /// One page, newest first or oldest first; `next` is where the following page starts, `None` when this was the last.

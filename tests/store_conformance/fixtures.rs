@@ -216,6 +216,7 @@ pub fn finding(kind: FindingKind, severity: Severity) -> Finding {
         evidence: vec![id(1)],
         raised_at: HOUR,
         absent_observer: None,
+        absent_instance: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Findings about the edge: what went round it, what it did not tell, and where the mesh did what it had refused.
 
-use super::{EDGE_OBSERVER, Scene};
+use super::{Absent, Scene};
 use crate::correlate::header::{self, Signature};
 use crate::model::{Finding, FindingKind, Identity, Leg, ObserverKind, Severity, Side};
 
@@ -61,7 +61,7 @@ fn mesh_bypass(scene: &Scene) -> Option<Finding> {
     if !call.caller.assurance.is_verified() {
         return Some(scene.seen(FindingKind::Bypass, Severity::High, &[leg], sentence));
     }
-    Some(scene.missing(FindingKind::Bypass, Severity::High, call.caller.key(), &[leg], sentence))
+    Some(scene.missing(FindingKind::Bypass, Severity::High, Absent::caller(call, leg), &[leg], sentence))
 }
 
 /// Signed by the Worker, but the Worker's own record of it has not come.
@@ -76,8 +76,7 @@ pub fn edge_unwitnessed(scene: &Scene) -> Option<Finding> {
         scene.what(),
         leg.local.name
     );
-    let observer = EDGE_OBSERVER.to_owned();
-    Some(scene.missing(FindingKind::EdgeUnwitnessed, Severity::Low, observer, &[leg], sentence))
+    Some(scene.missing(FindingKind::EdgeUnwitnessed, Severity::Low, Absent::edge(), &[leg], sentence))
 }
 
 /// The Worker denied the request and made a subrequest for it that the mesh carried all the same.
@@ -97,13 +96,25 @@ pub fn decision_conflict(scene: &Scene) -> Option<Finding> {
     Some(scene.seen(FindingKind::DecisionConflict, Severity::High, &[event, client, carried], sentence))
 }
 
-/// Logpush cut the Worker's logs: some of its subrequests may have no record.
+/// Something is missing from what the edge's own lines tell: some subrequests may have no record.
 pub fn truncated(scene: &Scene) -> Option<Finding> {
-    let leg = scene.call.legs.iter().find(|l| is_worker_event(l) && l.truncated)?;
-    let sentence = format!(
-        "The log of the Worker {} for {} was cut at the carrier's limit: records of subrequests may be missing.",
-        leg.observer.name,
-        scene.what()
-    );
+    let leg = scene.call.legs.iter().find(|l| tells_not_all(l))?;
+    let what = scene.what();
+    let sentence = match leg.observer.kind {
+        ObserverKind::Zone => format!(
+            "The zone's record of {what} at {} holds a part that cannot be read: subrequests may be missing.",
+            leg.observer.name
+        ),
+        _ => format!(
+            "The log of the Worker {} for {what} does not hold everything: the carrier cut it, or its records are not numbered \
+             without a gap. Records of subrequests may be missing.",
+            leg.observer.name
+        ),
+    };
     Some(scene.seen(FindingKind::Truncated, Severity::Low, &[leg], sentence))
+}
+
+/// A line of the edge from which a part is missing: its silence about a subrequest says nothing.
+pub fn tells_not_all(leg: &Leg) -> bool {
+    leg.truncated && (is_worker_event(leg) || leg.observer.kind == ObserverKind::Zone)
 }

@@ -9,6 +9,7 @@ mod edge;
 mod outcome;
 mod sides;
 
+use super::coverage;
 use super::custody::Custody;
 use super::facts::Facts;
 use super::rules::Rules;
@@ -27,6 +28,40 @@ pub struct Scene<'a> {
     pub rules: &'a Rules,
     /// Trace ids that a Worker's event has.
     pub edge_traces: &'a BTreeSet<TraceId>,
+}
+
+/// Who should have reported what is missing.
+pub struct Absent {
+    /// Key of the party whose proxy that is, or [`EDGE_OBSERVER`].
+    observer: String,
+    instance: Option<String>,
+}
+
+impl Absent {
+    fn edge() -> Self {
+        Absent { observer: EDGE_OBSERVER.to_owned(), instance: None }
+    }
+
+    /// The proxy of the call's caller; `server` is the leg that met it.
+    fn caller(call: &Call, server: &Leg) -> Self {
+        let instance = coverage::caller_instance(server).filter(|_| server.peer.key() == call.caller.key());
+        Absent { observer: call.caller.key(), instance }
+    }
+
+    /// The connections of the call's caller: that none of them is unknown where the other end met it.
+    fn connections(call: &Call, server: &Leg) -> Self {
+        let Absent { instance, .. } = Absent::caller(call, server);
+        Absent {
+            observer: coverage::connections_of(&call.caller.key()),
+            instance: instance.map(|i| coverage::connections_of(&i)),
+        }
+    }
+
+    /// The proxy of the call's callee; `client` is the leg that met it.
+    fn callee(call: &Call, client: &Leg) -> Self {
+        let instance = coverage::callee_instance(client).filter(|_| client.peer.key() == call.callee.key());
+        Absent { observer: call.callee.key(), instance }
+    }
 }
 
 type Rule = fn(&Scene) -> Option<Finding>;
@@ -55,15 +90,26 @@ pub fn find(calls: &mut [Call], custody: &Custody, facts: &Facts, rules: &Rules)
     let place: BTreeMap<CallId, usize> = calls.iter().enumerate().map(|(i, c)| (c.id, i)).collect();
     let edge_traces = calls.iter().flat_map(|c| &c.legs).filter(|l| edge::is_worker_event(l));
     let edge_traces: BTreeSet<TraceId> = edge_traces.filter_map(|l| l.trace.map(|t| t.trace_id)).collect();
+    let cut = calls.iter().flat_map(|c| &c.legs).filter(|l| edge::tells_not_all(l));
+    let cut_traces: BTreeSet<TraceId> = cut.flat_map(Leg::trace_ids).collect();
     let mut found: Vec<Vec<Finding>> = Vec::with_capacity(calls.len());
     for call in calls.iter() {
         let parent = call.parent_id.and_then(|id| place.get(&id)).map(|&p| &calls[p]);
         let scene = Scene { call, parent, custody, facts, rules, edge_traces: &edge_traces };
-        found.push(RULES.iter().filter_map(|rule| rule(&scene)).collect());
+        let edge_is_cut = call.legs.iter().flat_map(Leg::trace_ids).any(|t| cut_traces.contains(&t));
+        let findings = RULES.iter().filter_map(|rule| rule(&scene));
+        found.push(findings.filter(|finding| !(edge_is_cut && needs_whole_edge(finding))).collect());
     }
     for (call, findings) in calls.iter_mut().zip(found) {
         call.findings = findings;
     }
+}
+
+/// Concludes from what the edge did not tell: not where a part of what it told is known to be missing. What proxies did not tell is
+/// another matter: nobody who can have the edge's log cut may hide behind that.
+fn needs_whole_edge(finding: &Finding) -> bool {
+    let of_the_edge = matches!(finding.kind, FindingKind::EdgeUnwitnessed | FindingKind::Bypass);
+    of_the_edge && finding.absent_observer.is_some()
 }
 
 impl Scene<'_> {
@@ -77,21 +123,23 @@ impl Scene<'_> {
             evidence: evidence.iter().map(|l| l.id).collect(),
             raised_at: known_at.unwrap_or(self.call.settles_at),
             absent_observer: None,
+            absent_instance: None,
         }
     }
 
-    /// Something that is missing from what `observer` should have reported: it holds once no more is expected.
+    /// Something that is missing from what `absent` should have reported: it holds once no more is expected.
     fn missing(
         &self,
         kind: FindingKind,
         severity: Severity,
-        observer: String,
+        absent: Absent,
         evidence: &[&Leg],
         sentence: String,
     ) -> Finding {
         Finding {
             raised_at: self.call.settles_at,
-            absent_observer: Some(observer),
+            absent_observer: Some(absent.observer),
+            absent_instance: absent.instance,
             ..self.seen(kind, severity, evidence, sentence)
         }
     }

@@ -1,7 +1,6 @@
 //! Findings about the two sides of a call: one is missing, they disagree, or one could not say who the other was.
 
-use super::Scene;
-use crate::correlate::coverage::connections_of;
+use super::{Absent, Scene};
 use crate::model::{Assurance, Finding, FindingKind, IdentityKind, Leg, ObserverKind, Severity, Side};
 
 fn of_proxy(leg: &Leg) -> bool {
@@ -22,8 +21,13 @@ pub fn no_client_leg(scene: &Scene) -> Option<Finding> {
         call.caller.name,
         call.caller.name
     );
-    let observer = connections_of(&call.caller);
-    Some(scene.missing(FindingKind::NoClientLeg, Severity::High, observer, &[leg], sentence))
+    Some(scene.missing(
+        FindingKind::NoClientLeg,
+        Severity::High,
+        Absent::connections(call, leg),
+        &[leg],
+        sentence,
+    ))
 }
 
 /// Flags with which nothing was sent, so that nothing can have arrived.
@@ -44,7 +48,7 @@ pub fn lost(scene: &Scene) -> Option<Finding> {
         scene.what(),
         call.callee.name
     );
-    Some(scene.missing(FindingKind::Lost, Severity::Medium, call.callee.key(), &[leg], sentence))
+    Some(scene.missing(FindingKind::Lost, Severity::Medium, Absent::callee(call, leg), &[leg], sentence))
 }
 
 /// Accepted by a proxy that knows its own certificate and saw none of the caller.

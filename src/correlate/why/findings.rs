@@ -119,7 +119,11 @@ fn withdrawn_by(call: &Call, finding: &Finding) -> String {
             format!("a line of the proxy of {callee} that shows an answer of the application")
         }
         FindingKind::ClockSkew => "a larger bound in the rules; a line cannot".to_owned(),
-        FindingKind::Truncated => "nothing: the carrier says that it cut the log".to_owned(),
+        FindingKind::Truncated => "the whole event, by another carrier".to_owned(),
         FindingKind::CertificateAge => "a larger bound in the rules; a line cannot".to_owned(),
+        FindingKind::SilentSource
+        | FindingKind::LowCoverage
+        | FindingKind::FormatGap
+        | FindingKind::BlindWindow => "no call carries it: it is on a source".to_owned(),
     }
 }

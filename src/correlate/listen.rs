@@ -1,0 +1,189 @@
+//! What the lines of a step tell of those who wrote them: who was heard, by what source, in which minutes, in what format; and
+//! which silences begin, end or go away with that. What a silence means is decided in [`super::blind`]; this brings together the
+//! minutes that the decision needs.
+
+use super::blind::{self, Minutes};
+use super::coverage::{host, instance};
+use super::findings::EDGE_OBSERVER;
+use super::rules::Rules;
+use crate::decode::{DecodedDelivery, needs};
+use crate::model::source::{BlindWindow, ObserverRecord, SeenFormat, Source, source_key};
+use crate::model::{BlindReason, Call, CustomFormat, Delivery, Leg, ObserverKind, Timestamp};
+use crate::store::{Heard, Pulse, Silences, Store, StoreError};
+use std::collections::BTreeMap;
+
+/// Who wrote a leg, by what source: source, kind, name, key of the workload that it calls its own.
+type Who = (String, ObserverKind, String, String);
+
+/// What has been heard so far in a step.
+#[derive(Debug, Default)]
+pub struct Ear {
+    sources: BTreeMap<String, Source>,
+    observers: BTreeMap<Who, ObserverRecord>,
+    minutes: BTreeMap<String, Minutes>,
+    latest: Timestamp,
+}
+
+impl Ear {
+    pub fn hear(&mut self, delivery: &Delivery, decoded: &DecodedDelivery, formats: &[CustomFormat]) {
+        let received_at = delivery.received_at;
+        let source = self.sources.entry(delivery.source.clone()).or_insert_with(|| Source {
+            name: delivery.source.clone(),
+            deliveries: 0,
+            lines: 0,
+            rejects: 0,
+            first_received: received_at,
+            last_received: received_at,
+        });
+        source.deliveries += 1;
+        source.lines += delivery.lines.len() as i64;
+        source.rejects += decoded.rejects.len() as i64;
+        source.first_received = source.first_received.min(received_at);
+        source.last_received = source.last_received.max(received_at);
+        // Legs come in the order of their lines: one look at a line serves all of its legs.
+        let mut seen: Option<(u32, i64)> = None;
+        for leg in &decoded.legs {
+            let place = leg.line.line;
+            let fields = match seen {
+                Some((line, fields)) if line == place => fields,
+                _ if !is_proxy(leg) => 0,
+                _ => {
+                    delivery.lines.get(place as usize - 1).map_or(0, |l| needs::fields(l, delivery, formats))
+                }
+            };
+            seen = Some((place, fields));
+            self.hear_leg(leg, fields);
+        }
+    }
+
+    fn hear_leg(&mut self, leg: &Leg, fields: i64) {
+        // A line cannot tell of a time after it came: a clock that says so is wrong.
+        let at = leg.end().min(leg.line.received_at);
+        self.latest = self.latest.max(at);
+        for key in keys(leg) {
+            blind::add(self.minutes.entry(key).or_default(), at);
+        }
+        let received_at = leg.line.received_at;
+        let who = (leg.line.source.clone(), leg.observer.kind, leg.observer.name.clone(), leg.local.key());
+        let observer =
+            self.observers.entry(who).or_insert_with_key(|(source, kind, name, identity)| ObserverRecord {
+                source: source.clone(),
+                kind: *kind,
+                name: name.clone(),
+                identity: identity.clone(),
+                legs: 0,
+                first_received: received_at,
+                last_received: received_at,
+                format: None,
+            });
+        observer.legs += 1;
+        observer.first_received = observer.first_received.min(received_at);
+        observer.last_received = observer.last_received.max(received_at);
+        if is_proxy(leg) {
+            let hour = at.hour();
+            observer.format = Some(match observer.format {
+                Some(seen) if seen.hour > hour => seen,
+                Some(seen) if seen.hour == hour => SeenFormat { hour, fields: seen.fields | fields },
+                _ => SeenFormat { hour, fields },
+            });
+        }
+    }
+
+    /// What was heard, with the silences as they are now.
+    pub async fn tell(self, store: &Store, heard: &mut Heard) -> Result<(), StoreError> {
+        let mut pulses = Vec::new();
+        for (observer, minutes) in self.minutes {
+            pulses.extend(minutes.into_iter().map(|(hour, minutes)| Pulse {
+                observer: observer.clone(),
+                hour,
+                minutes,
+            }));
+        }
+        heard.pulses = store.unheard(&pulses).await?;
+        heard.silences = silences(store, &heard.pulses).await?;
+        heard.sources = self.sources.into_values().collect();
+        heard.observers = self.observers.into_values().collect();
+        heard.latest = self.latest;
+        Ok(())
+    }
+}
+
+/// Of every observer that was heard in minutes that are new: the silences around them.
+async fn silences(store: &Store, new: &[Pulse]) -> Result<Vec<Silences>, StoreError> {
+    let mut all = Vec::new();
+    for of_one in new.chunk_by(|a, b| a.observer == b.observer) {
+        let hours = || of_one.iter().map(|pulse| pulse.hour);
+        let Some((first, last)) = hours().min().zip(hours().max()) else { continue };
+        let observer = &of_one[0].observer;
+        let mut minutes = store.pulses_around(observer, first, blind::reach(last)).await?;
+        for pulse in of_one {
+            *minutes.entry(pulse.hour).or_default() |= pulse.minutes;
+        }
+        let blind::Replaced { observer, from, to, windows } = blind::windows(observer, &minutes, first, last);
+        all.push(Silences { observer, from, to, windows });
+    }
+    Ok(all)
+}
+
+fn is_proxy(leg: &Leg) -> bool {
+    matches!(leg.observer.kind, ObserverKind::Sidecar | ObserverKind::Gateway)
+}
+
+/// Under which names a leg's observer is heard: its source; the workload whose proxy it is, and the instance; or the edge.
+fn keys(leg: &Leg) -> Vec<String> {
+    let mut keys = vec![source_key(&leg.line.source)];
+    match leg.observer.kind {
+        ObserverKind::Worker => keys.push(EDGE_OBSERVER.to_owned()),
+        ObserverKind::Sidecar | ObserverKind::Gateway => {
+            keys.push(leg.local.key());
+            let own_end = leg.socket.as_ref().map(|socket| match leg.side {
+                crate::model::Side::Client => &socket.client,
+                crate::model::Side::Server => &socket.server,
+            });
+            keys.extend(own_end.map(|address| instance(&leg.local, host(address))));
+        }
+        ObserverKind::Zone => {}
+    }
+    keys
+}
+
+/// By which sources the proxies of parties report, counted over calls: a leg in a format without certificates is told by the
+/// call that it is part of.
+#[derive(Debug, Default)]
+pub struct Reporters(BTreeMap<(String, String), i64>);
+
+impl Reporters {
+    /// Adds (or with `sign` -1 takes away) what a call says.
+    pub fn count(&mut self, call: &Call, sign: i64) {
+        for leg in &call.legs {
+            let party = match leg.observer.kind {
+                ObserverKind::Worker => EDGE_OBSERVER.to_owned(),
+                ObserverKind::Sidecar | ObserverKind::Gateway => match leg.side {
+                    crate::model::Side::Client => call.caller.key(),
+                    crate::model::Side::Server => call.callee.key(),
+                },
+                ObserverKind::Zone => continue,
+            };
+            *self.0.entry((party, leg.line.source.clone())).or_default() += sign;
+        }
+    }
+
+    /// What is to be added to what is stored.
+    pub fn changes(self) -> Vec<(String, String, i64)> {
+        let changed = self.0.into_iter().filter(|(_, legs)| *legs != 0);
+        changed.map(|((party, source), legs)| (party, source, legs)).collect()
+    }
+}
+
+/// The outages that an operator has declared, as windows of their sources.
+pub fn declared(rules: &Rules) -> Vec<BlindWindow> {
+    let window = |outage: &super::rules::Outage| BlindWindow {
+        observer: source_key(&outage.source),
+        reason: BlindReason::Declared,
+        after: outage.from,
+        from: outage.from,
+        to: outage.to.unwrap_or(Timestamp::MAX),
+        known: outage.from,
+    };
+    rules.outages.iter().map(window).collect()
+}
