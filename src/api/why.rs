@@ -71,7 +71,7 @@ async fn counts(store: &Store, why: &Why) -> Result<BTreeMap<String, String>, St
             let measured = store.coverage(who, hour).await?.filter(|[a, _, b, _]| *a > 0 || *b > 0);
             known = known.or_else(|| measured.map(|measured| (who, measured)));
         }
-        let name = |key: &str| key.rsplit('/').next().unwrap_or(key).to_owned();
+        let name = |key: &str| key.rsplit('/').next().unwrap_or(key).replacen('@', " at ", 1);
         let sentence = match known {
             Some((who, [expected, seen, ..])) if expected > 0 && who.starts_with(CONNECTIONS_OF) => format!(
                 "of {expected} calls to or from {} its proxy logged {seen}, with the addresses that the other end logged",
