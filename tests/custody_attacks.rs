@@ -191,3 +191,74 @@ fn a_visitor_cannot_choose_a_principal_or_a_parent_by_a_header() {
     let zone = calls.iter().find(|c| c.legs.iter().all(|l| l.observer.kind == ObserverKind::Zone)).unwrap();
     assert_eq!((zone.parent_id, &zone.principal), (None, &None));
 }
+
+/// The line of the sidecar in front of the service that the gateway called.
+fn service_line() -> Value {
+    line("mesh/catalog-sidecar-proxy.jsonl.gz", "780185df-cb7d-4087-b8e9-61fc19de5a91")
+}
+
+/// What the same gateway sent for somebody else over the same connection, five seconds before.
+fn earlier_on_the_same_connection() -> Value {
+    let changes = [
+        ("unique_id", json!("00000000-0000-4000-8000-000000000003")),
+        ("request_id", json!("00000000-0000-4000-8000-000000000004")),
+        ("traceparent", json!("00-a7de4f937c5e8afcc682c2e88cf343ea-00000000000000aa-01")),
+        ("calltrail", Value::Null),
+        ("cf_ray", Value::Null),
+        ("start_time", json!("2026-11-24T02:56:46.132715Z")),
+        ("downstream_direct_remote_address", json!("172.71.0.9:40000")),
+    ];
+    with(gateway_line(), &changes)
+}
+
+fn received_by_service(calls: &[Call]) -> &Call {
+    let lone = |c: &&Call| c.legs.iter().all(|l| l.is_mesh_server()) && c.callee.name == "catalog";
+    calls.iter().find(lone).expect("the service's line alone")
+}
+
+#[test]
+fn where_the_gateways_line_is_lost_the_workers_record_is_the_parent_and_no_other_request_of_its_trace() {
+    let calls = joined(&[line("worker", RAY), earlier_on_the_same_connection(), service_line()], &rules());
+    let call = received_by_service(&calls);
+    let parent = calls.iter().find(|c| Some(c.id) == call.parent_id).expect("a parent");
+    assert!(parent.legs.iter().all(|l| l.observer.kind == ObserverKind::Worker), "{parent:?}");
+    assert_eq!(call.principal.as_ref().map(|p| p.attribution), Some(Attribution::Presumed));
+    assert!(!has(call, FindingKind::ReplayedHeader) && !has(call, FindingKind::BrokenChain));
+}
+
+#[test]
+fn a_gateway_that_passed_a_request_on_did_not_make_a_second_call_of_it() {
+    let genuine = [line("worker", RAY), gateway_line(), service_line()];
+    // Somebody sent a copy of everything to the gateway, whose line of that is lost.
+    let copied = [
+        ("unique_id", json!("00000000-0000-4000-8000-000000000005")),
+        ("start_time", json!("2026-11-24T02:56:51.137001Z")),
+    ];
+    let calls = joined(&[&genuine[..], &[with(service_line(), &copied)]].concat(), &rules());
+    let copy = received_by_service(&calls);
+    assert_eq!((copy.parent_id, &copy.principal), (None, &None));
+    assert!(has(copy, FindingKind::ReplayedHeader));
+}
+
+#[test]
+fn what_a_worker_without_a_ray_sent_is_witnessed_by_the_zone_all_the_same() {
+    let mut zone = line("zone", REQUEST);
+    zone.as_object_mut().unwrap().remove("ParentRayID");
+    let calls = joined(&[line("worker", RAY), zone, gateway_line()], &rules());
+    let of_zone = |c: &&Call| c.legs.iter().any(|l| l.observer.kind == ObserverKind::Zone);
+    let witnessed = calls.iter().find(of_zone).unwrap();
+    assert_eq!(witnessed.legs.len(), 3, "the Worker's record, the zone's and the gateway's");
+    assert!(!has(witnessed, FindingKind::ReplayedHeader));
+}
+
+#[test]
+fn a_gateway_line_that_lost_its_headers_accuses_nobody_below_it() {
+    let lost = ["request_id", "traceparent", "calltrail", "cf_ray"].map(|field| (field, Value::Null));
+    let rules = Rules { edge_fronted: vec!["catalog".to_owned()], ..rules() };
+    let calls = joined(&[line("worker", RAY), with(gateway_line(), &lost), service_line()], &rules);
+    let call = calls.iter().find(|c| c.caller.name == "gw" && c.callee.name == "catalog").unwrap();
+    assert!(call.parent_id.is_some());
+    for kind in [FindingKind::Bypass, FindingKind::ReplayedHeader, FindingKind::BrokenChain] {
+        assert!(!has(call, kind), "{kind}");
+    }
+}

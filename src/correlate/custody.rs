@@ -17,6 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Custody {
     /// Calls that descend from an edge call (a Worker's event) or from a gateway line with a valid, unreplayed signature.
     pub from_edge: BTreeSet<CallId>,
+    /// Calls that descend from a gateway's line which has lost its headers: where they come from, nobody can say.
+    pub of_unknown_origin: BTreeSet<CallId>,
     /// The Worker's subrequest span in whose service a call was made.
     pub edge_span: BTreeMap<CallId, SpanId>,
     /// Gateway calls whose valid header had been used before, by another request.
@@ -38,6 +40,9 @@ pub fn attribute(calls: &mut [Call], clocks: &Clocks, rules: &Rules) -> Custody 
         let call = &mut calls[child];
         if found.from_edge {
             custody.from_edge.insert(call.id);
+        }
+        if found.of_unknown_origin {
+            custody.of_unknown_origin.insert(call.id);
         }
         custody.edge_span.extend(found.edge_span.map(|span| (call.id, span)));
         (call.principal, call.claimed) = (found.principal, found.claimed);
@@ -77,6 +82,7 @@ struct Attributed {
     principal: Option<CallPrincipal>,
     claimed: Option<Principal>,
     from_edge: bool,
+    of_unknown_origin: bool,
     edge_span: Option<SpanId>,
 }
 
@@ -115,9 +121,14 @@ fn attribute_one(call: &Call, parent: Option<&Call>, custody: &Custody, rules: &
         principal.as_ref().is_some_and(|p| p.principal.subject == c.subject)
             || names_calling_worker(c, parent)
     };
+    let from_edge = from_edge || (signed_entry && header.is_some());
+    let has_lost_headers = |l: &Leg| l.is_entry() && l.request_id.is_none();
+    let lost = call.legs.iter().any(has_lost_headers)
+        || parent.is_some_and(|p| custody.of_unknown_origin.contains(&p.id));
     Attributed {
+        of_unknown_origin: lost && !from_edge,
         claimed: claims.filter(|c| !explained(c)),
-        from_edge: from_edge || (signed_entry && header.is_some()),
+        from_edge,
         edge_span: edge_span(call, parent, custody, header.as_ref()),
         principal,
     }
@@ -197,11 +208,13 @@ fn edge_span(
     let own = call.legs.iter().find(|l| l.observer.kind == ObserverKind::Worker && l.side == Side::Client);
     let inherited = || parent.and_then(|p| custody.edge_span.get(&p.id).copied());
     // What left the edge, or came in from it, with the header that was made for it.
-    let from_edge = call.legs.iter().any(Leg::leaves_the_edge);
+    // So is the first header that is told of, where the gateway's own line has lost what it received.
+    let leaves_the_edge = call.legs.iter().any(Leg::leaves_the_edge)
+        || parent.is_some_and(|p| custody.of_unknown_origin.contains(&p.id));
     let replayed = custody.replayed_at_gateway.contains(&call.id);
     own.and_then(|l| l.span_id)
         .or_else(inherited)
-        .or_else(|| header.filter(|_| from_edge && !replayed).map(|h| h.span_id))
+        .or_else(|| header.filter(|_| leaves_the_edge && !replayed).map(|h| h.span_id))
 }
 
 /// A header on any of the call's legs whose signature is not refuted.

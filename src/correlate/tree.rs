@@ -251,7 +251,12 @@ impl Wood<'_> {
     /// What the possible parent was doing when the leg left; `None` when it cannot have caused it.
     fn service(&self, near: Near, leg: &Leg, call: &Call, sole: bool) -> Option<Service> {
         let parent = &self.calls[near.call];
-        let slack_us = if near.same_clock { 0 } else { pairing_slack_us(self.rules) };
+        let known = parent.legs.iter().any(|l| self.clocks.are_known(l, leg));
+        let slack_us = match (near.same_clock, known) {
+            (true, _) => 0,
+            (false, true) => KNOWN_CLOCKS_US,
+            (false, false) => pairing_slack_us(self.rules),
+        };
         let service = match (serving(parent, leg, self.clocks, 0), near.same_clock) {
             (Some(true), true) => Some(Service::Seen),
             (Some(true), false) => Some(Service::Told),
@@ -265,7 +270,6 @@ impl Wood<'_> {
             },
         };
         let far_clocks = || {
-            let known = parent.legs.iter().any(|l| self.clocks.are_known(l, leg));
             let apart_us = (self.clocks.start(leg).0 - parent.start.0).abs();
             (sole && !known && apart_us <= MOST_APART_US).then_some(Service::SoleOfRequest)
         };
@@ -289,6 +293,9 @@ impl Wood<'_> {
         })
     }
 }
+
+/// How well the difference of two clocks is known where several calls agree on it.
+const KNOWN_CLOCKS_US: i64 = 50_000;
 
 /// A possible parent.
 #[derive(Clone, Copy)]
