@@ -74,6 +74,24 @@ fn trace_back(n: usize, m: usize, width: usize, best: &[(u32, i64)], takes: &[bo
     pairs
 }
 
+/// As many pairs as possible whatever the order: of the clients that began before a server, and may be its other side, the one that
+/// ended first. That is the most there can be where only times tell the legs apart.
+pub fn nest(
+    clients: &[&Leg],
+    servers: &[&Leg],
+    compatible: impl Fn(&Leg, &Leg) -> bool,
+) -> Vec<(usize, usize)> {
+    let mut by_end: Vec<usize> = (0..clients.len()).collect();
+    by_end.sort_by_key(|&c| (clients[c].end(), c));
+    let mut pairs = Vec::new();
+    for (s, server) in servers.iter().enumerate() {
+        let found = by_end.iter().position(|&c| compatible(clients[c], server));
+        pairs.extend(found.map(|place| (by_end.remove(place), s)));
+    }
+    pairs.sort_unstable();
+    pairs
+}
+
 fn greedy(
     clients: &[&Leg],
     servers: &[&Leg],

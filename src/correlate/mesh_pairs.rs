@@ -1,14 +1,16 @@
 //! Pairs inside the mesh: the caller's proxy and the callee's proxy, by hop id, socket pair, request id and trace, in that
 //! order. Never by arrival order, and never across a contradiction (see [`super::compat`]).
 
-use super::align::{align, strain_us};
+use super::align::{align, nest, strain_us};
 use super::clocks::Times;
 use super::compat::{both_verified, contradiction, contradiction_but_time};
 use super::group::{Choice, Group, Rule};
 use super::rivals::Rivals;
 use super::runs::{WEIGHED_PAIRS, may_pair, runs};
 use super::sockets::{ToldSockets, name_other_sockets};
-use crate::model::{Basis, ClockOffset, IdentityKind, Leg, Protocol, Side, TraceContext};
+use crate::model::{
+    Basis, ClockOffset, IdentityKind, Leg, Observer, Protocol, Side, Timestamp, TraceContext,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Confidence of a pair that keeps the order of requests on its connection, by what could still have swapped it.
@@ -31,7 +33,7 @@ pub fn pair(legs: &[Leg], places: &[usize], times: Times) -> Vec<Group> {
     join.under(Rule::Request).by_request(Alike::RequestAndParent);
     join.under(Rule::Request).by_request(Alike::Request);
     join.under(Rule::Trace).by_trace();
-    join.under(Rule::Request).earlier_attempts();
+    join.under(Rule::Request).other_attempts();
     join.groups()
 }
 
@@ -170,13 +172,19 @@ impl<'a> Join<'a> {
 
     fn align_run(&mut self, clients: &[usize], servers: &[usize]) {
         let row = |places: &[usize]| places.iter().map(|&i| &self.legs[i]).collect::<Vec<_>>();
-        let pairs = align(&row(clients), &row(servers), |c, s| {
-            c.peer.kind != IdentityKind::External && may_pair(c, s, self.times)
-        });
+        let compatible =
+            |c: &Leg, s: &Leg| c.peer.kind != IdentityKind::External && may_pair(c, s, self.times);
+        let mut pairs = align(&row(clients), &row(servers), compatible);
+        let http2 = clients.first().is_some_and(|&c| self.legs[c].protocol == Protocol::Http2);
+        let weighed = clients.len().saturating_mul(servers.len()) <= WEIGHED_PAIRS;
+        if http2 && weighed && pairs.len() < clients.len().min(servers.len()) {
+            // Requests that run side by side overtake each other.
+            let nested = nest(&row(clients), &row(servers), compatible);
+            pairs = if nested.len() > pairs.len() { nested } else { pairs };
+        }
         let even = clients.len() == servers.len();
         for (c, s) in pairs {
             if clients.len() > 1 || servers.len() > 1 {
-                let http2 = self.legs[clients[c]].protocol == Protocol::Http2;
                 let ppm = match (http2, even) {
                     (false, _) => ORDERED_HTTP1_PPM,
                     (true, true) => ORDERED_EVEN_PPM,
@@ -203,9 +211,9 @@ impl<'a> Join<'a> {
         }
     }
 
-    /// Where the caller's format does not say how many attempts it made: failed ones with the same request id, one after the other
-    /// before the one that is known, all since the request began.
-    fn earlier_attempts(&mut self) {
+    /// Where the caller's format does not say how many attempts it made: lines of one proxy with the same request id, one after the other
+    /// while the request was under way, of which each failed but the last.
+    fn other_attempts(&mut self) {
         let mut free: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for &server in &self.free_servers {
             if let Some(request) = self.legs[server].request_key() {
@@ -214,17 +222,23 @@ impl<'a> Join<'a> {
         }
         for client in self.clients.clone() {
             let leg = &self.legs[client];
-            let (None, Some([last])) = (leg.attempts, self.taken_by.get(&client).map(Vec::as_slice)) else {
+            let (None, Some([known])) = (leg.attempts, self.taken_by.get(&client).map(Vec::as_slice)) else {
                 continue;
             };
             let Some(near) = leg.request_key().and_then(|r| free.get(&r)) else { continue };
-            let mut next = *last;
-            for &server in near.iter().rev().filter(|s| self.free_servers.contains(s)).collect::<Vec<_>>() {
-                if contradiction_but_time(leg, &self.legs[server]).is_none()
-                    && is_failed_before(&self.legs[server], &self.legs[next], leg)
-                {
+            let (known, during) = (*known, During::new(leg, &self.legs[*known]));
+            let fits = |s: &usize| {
+                let server = &self.legs[*s];
+                self.free_servers.contains(s)
+                    && during.holds(server)
+                    && contradiction_but_time(leg, server).is_none()
+            };
+            let mut attempts: Vec<usize> = near.iter().copied().filter(fits).chain([known]).collect();
+            attempts.sort_by_key(|&s| (self.legs[s].start, s));
+            let row: Vec<&Leg> = attempts.iter().map(|&s| &self.legs[s]).collect();
+            if are_attempts(&row) {
+                for &server in attempts.iter().filter(|&&s| s != known) {
                     self.take(client, server, 1, near.len());
-                    next = server;
                 }
             }
         }
@@ -328,14 +342,29 @@ impl<'a> Join<'a> {
     }
 }
 
-/// Whether one proxy served and failed `attempt` between the client leg's beginning and `next`, which is known to be of that client
-/// leg. All times are compared by the server's own clock.
-fn is_failed_before(attempt: &Leg, next: &Leg, client: &Leg) -> bool {
-    let since = client.start.plus_us(ClockOffset::between(client, next).lower_us);
-    attempt.observer == next.observer
-        && attempt.status.is_none_or(|status| status >= 500)
-        && attempt.start >= since
-        && attempt.end() <= next.start.plus_us(1_000)
+/// While a request was under way, by the clock of the proxy that served one of its attempts.
+struct During<'a> {
+    observer: &'a Observer,
+    from: Timestamp,
+    to: Timestamp,
+}
+
+impl<'a> During<'a> {
+    fn new(client: &Leg, attempt: &'a Leg) -> Self {
+        let offset = ClockOffset::between(client, attempt);
+        let (from, to) = (client.start.plus_us(offset.lower_us), client.end().plus_us(offset.upper_us));
+        During { observer: &attempt.observer, from, to }
+    }
+
+    fn holds(&self, server: &Leg) -> bool {
+        server.observer == *self.observer && server.start >= self.from && server.end() <= self.to
+    }
+}
+
+/// One after the other, and each failed but the last.
+fn are_attempts(row: &[&Leg]) -> bool {
+    let failed = |leg: &Leg| leg.status.is_none_or(|status| status >= 500);
+    row.windows(2).all(|two| failed(two[0]) && two[0].end() <= two[1].start.plus_us(2_000))
 }
 
 /// Size of the group of calls that nobody could tell apart: same connection, ids, method and path, open at the same time.

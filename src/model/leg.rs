@@ -248,11 +248,12 @@ impl Leg {
     }
 
     /// A gateway's view of a request that comes from outside the mesh. A terminating gateway, which sees a caller's mesh
-    /// certificate, is the callee's side of a call inside the mesh.
+    /// certificate, is the callee's side of a call inside the mesh: it stands for the service that was asked for.
     pub fn is_entry(&self) -> bool {
         self.side == Side::Server
             && self.observer.kind == ObserverKind::Gateway
             && self.peer.assurance != Assurance::Mtls
+            && self.local.kind != IdentityKind::Service
     }
 
     /// The zone's record of what a Worker sent. A Worker that no visitor called has no ray for it to name.
