@@ -2,22 +2,25 @@
 //! order. Never by arrival order, and never across a contradiction (see [`super::compat`]).
 
 use super::align::{align, nest, strain_us};
+use super::alike::{Alike, interchangeable};
+use super::attempts::{During, are_attempts};
 use super::clocks::Times;
 use super::compat::{both_verified, contradiction, contradiction_but_time};
 use super::group::{Choice, Group, Rule};
 use super::rivals::Rivals;
 use super::runs::{WEIGHED_PAIRS, may_pair, runs};
 use super::sockets::{ToldSockets, name_other_sockets};
-use crate::model::{
-    Basis, ClockOffset, IdentityKind, Leg, Observer, Protocol, Side, Timestamp, TraceContext,
-};
+use crate::model::{Basis, IdentityKind, Leg, Protocol, Side};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Confidence of a pair that keeps the order of requests on its connection, by what could still have swapped it.
-const ORDERED_HTTP1_PPM: u32 = 990_000;
-const ORDERED_EVEN_PPM: u32 = 950_000;
-const ORDERED_UNEVEN_PPM: u32 = 850_000;
+/// Confidence that two legs are one call and no other's of the same kind, by what could still have swapped them. Set by what simulated
+/// worlds with and without faults show (`docs/join-quality.md`).
+const ORDERED_HTTP1_PPM: u32 = 970_000;
+const ORDERED_EVEN_PPM: u32 = 850_000;
+const ORDERED_UNEVEN_PPM: u32 = 750_000;
 const BY_TRACE_PPM: u32 = 800_000;
+/// Of a pair that nothing else here could be meant by, where nobody knows how far the clocks are apart.
+const ALONE_PPM: u32 = 999_000;
 /// Of a pair whose ends name different connections, by what else ties it: something between them rewrites addresses, or another's
 /// line has been taken for one that is lost.
 const HOP_OTHER_SOCKET_PPM: u32 = 999_000;
@@ -30,32 +33,15 @@ pub fn pair(legs: &[Leg], places: &[usize], times: Times) -> Vec<Group> {
     join.under(Rule::SocketAndRequest).by_socket(Alike::RequestAndParent);
     join.under(Rule::SocketAndRequest).by_socket(Alike::Request);
     join.under(Rule::Socket).by_socket(Alike::Connection);
-    join.under(Rule::Request).by_request(Alike::RequestAndParent);
-    join.under(Rule::Request).by_request(Alike::Request);
+    for alike in [Alike::RequestAndParent, Alike::Request] {
+        // Where something rewrites the caller's address, the callee's is still the same on both ends.
+        join.under(Rule::Request)
+            .by_request(|leg| Some((alike.key(leg)?, Some(leg.socket.as_ref()?.server.clone()))));
+        join.under(Rule::Request).by_request(|leg| Some((alike.key(leg)?, None)));
+    }
     join.under(Rule::Trace).by_trace();
     join.under(Rule::Request).other_attempts();
     join.groups()
-}
-
-/// What the legs of a row have in common besides the ends of their connection.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Alike {
-    Connection,
-    Request,
-    /// Where Envoy does not trace, both ends print the `traceparent` that the application sent: applications that open a span for
-    /// each request tell their requests apart by it. Where it does, no two ends are equal, and nothing is joined by this.
-    RequestAndParent,
-}
-
-impl Alike {
-    /// The request id and the `traceparent` as far as they count; `None` for a leg that does not print what counts.
-    fn key(self, leg: &Leg) -> Option<(Option<String>, Option<TraceContext>)> {
-        let request = leg.request_key().filter(|_| self >= Alike::Request);
-        let trace = leg.trace.filter(|_| self == Alike::RequestAndParent);
-        let tells_all = (request.is_some() || self < Alike::Request)
-            && (trace.is_some() || self != Alike::RequestAndParent);
-        tells_all.then_some((request, trace))
-    }
 }
 
 struct Join<'a> {
@@ -198,8 +184,8 @@ impl<'a> Join<'a> {
 
     /// Earlier attempts, and ends whose format or network hides the socket: by request id, in order where nothing was retried,
     /// else by who contains whom.
-    fn by_request(&mut self, alike: Alike) {
-        for (_, (clients, servers)) in self.buckets(|leg| alike.key(leg)) {
+    fn by_request<K: Ord>(&mut self, key: impl Fn(&Leg) -> Option<(K, Option<String>)>) {
+        for (_, (clients, servers)) in self.buckets(key) {
             let fresh = clients
                 .iter()
                 .all(|c| !self.taken_by.contains_key(c) && self.legs[*c].attempts.unwrap_or(1) <= 1);
@@ -308,7 +294,11 @@ impl<'a> Join<'a> {
                 return REQUEST_OTHER_SOCKET_PPM;
             }
         }
-        self.ordered.get(&client).copied().unwrap_or(ORDERED_UNEVEN_PPM)
+        match self.ordered.get(&client) {
+            Some(&ppm) => ppm,
+            None if by_hop || rivals.none_with_request(client, servers) => ALONE_PPM,
+            None => ORDERED_UNEVEN_PPM,
+        }
     }
 
     fn basis(&self, client: usize, servers: &[usize], rivals: &Rivals) -> Basis {
@@ -340,57 +330,4 @@ impl<'a> Join<'a> {
         }
         Basis::Inferred
     }
-}
-
-/// While a request was under way, by the clock of the proxy that served one of its attempts.
-struct During<'a> {
-    observer: &'a Observer,
-    from: Timestamp,
-    to: Timestamp,
-}
-
-impl<'a> During<'a> {
-    fn new(client: &Leg, attempt: &'a Leg) -> Self {
-        let offset = ClockOffset::between(client, attempt);
-        let (from, to) = (client.start.plus_us(offset.lower_us), client.end().plus_us(offset.upper_us));
-        During { observer: &attempt.observer, from, to }
-    }
-
-    fn holds(&self, server: &Leg) -> bool {
-        server.observer == *self.observer && server.start >= self.from && server.end() <= self.to
-    }
-}
-
-/// One after the other, and each failed but the last.
-fn are_attempts(row: &[&Leg]) -> bool {
-    let failed = |leg: &Leg| leg.status.is_none_or(|status| status >= 500);
-    row.windows(2).all(|two| failed(two[0]) && two[0].end() <= two[1].start.plus_us(2_000))
-}
-
-/// Size of the group of calls that nobody could tell apart: same connection, ids, method and path, open at the same time.
-fn interchangeable(legs: &[Leg], clients: &[usize]) -> BTreeMap<usize, u32> {
-    let mut alike: BTreeMap<_, Vec<usize>> = BTreeMap::new();
-    for &client in clients.iter().filter(|&&c| legs[c].protocol == Protocol::Http2 && legs[c].hop.is_none()) {
-        let leg = &legs[client];
-        let trace = leg.trace.map(|t| t.trace_id);
-        let key =
-            (&leg.socket, leg.request_key(), trace, &leg.method, &leg.path, &leg.authority, leg.peer.key());
-        alike.entry(key).or_default().push(client);
-    }
-    let mut sizes = BTreeMap::new();
-    for group in alike.into_values() {
-        // Runs of overlapping calls: a pause on the connection separates what came before from what comes after.
-        let mut run: Vec<usize> = Vec::new();
-        let mut run_end = i64::MIN;
-        for client in group {
-            if legs[client].start.0 > run_end && !run.is_empty() {
-                sizes.extend(run.iter().map(|&c| (c, run.len() as u32)));
-                run.clear();
-            }
-            run_end = run_end.max(legs[client].end().0);
-            run.push(client);
-        }
-        sizes.extend(run.iter().map(|&c| (c, run.len() as u32)));
-    }
-    sizes
 }

@@ -6,7 +6,7 @@
 //! | [`legs`] | which legs are there, each once? |
 //! | [`clocks`], [`potentials`] | how far are the observers' clocks apart? |
 //! | [`compat`], [`align`] | what speaks against a pair; how do two rows of legs lie side by side? |
-//! | [`edge_pairs`], [`mesh_pairs`] with [`runs`], [`rivals`], [`sockets`] | which legs are one call, and on what basis? |
+//! | [`edge_pairs`], [`mesh_pairs`] with [`alike`], [`attempts`], [`runs`], [`rivals`], [`sockets`] | which legs are one call, and on what basis? |
 //! | [`build`], [`outcome`] | who, what, when, what came of it? |
 //! | [`tree`] with [`tree_index`], [`tree_keys`]; [`adopt`] | which call caused which? |
 //! | [`header`], [`custody`] | on whose behalf, and how do we know? |
@@ -19,7 +19,9 @@
 
 pub mod adopt;
 pub mod align;
+pub mod alike;
 pub mod assemble;
+pub mod attempts;
 pub mod believed;
 pub mod blind;
 pub mod build;
