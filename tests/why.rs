@@ -95,7 +95,7 @@ fn a_page_fits_a_hundred_columns() {
 #[test]
 fn programs_read_each_piece_of_evidence_with_both_values() {
     let why = why_json(FAN_OUT);
-    assert_eq!((&why["basis"]["by"], &why["basis"]["confidence"]), (&json!("order"), &json!(0.95)));
+    assert_eq!((&why["basis"]["by"], &why["basis"]["confidence"]), (&json!("order"), &json!(0.85)));
     let pair = &why["pairs"][0];
     let connection = pair["for"].as_array().unwrap().iter().find(|e| e["kind"] == "connection").unwrap();
     assert_eq!(connection["client"], connection["server"]);

@@ -143,7 +143,7 @@ impl Now {
 pub fn decide_all(calls: Vec<Call>, facts: &Facts, rules: &Rules) -> Vec<Call> {
     let mut minutes: BTreeMap<Minute, BTreeSet<CallId>> = BTreeMap::new();
     for call in &calls {
-        for minute in places::undecided(call).into_iter().flat_map(|leg| places::minutes(leg)) {
+        for minute in places::undecided(call).into_iter().flat_map(places::minutes) {
             minutes.entry(minute).or_default().insert(call.id);
         }
     }

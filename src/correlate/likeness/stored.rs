@@ -37,7 +37,7 @@ pub async fn weigh(
     if waiting.is_empty() {
         return Ok(false);
     }
-    let mut to_do: BTreeSet<Minute> = waiting.iter().flat_map(|call| concerned(call)).collect();
+    let mut to_do: BTreeSet<Minute> = waiting.iter().flat_map(concerned).collect();
     let mut done: BTreeSet<Minute> = BTreeSet::new();
     while done.len() < MINUTES
         && let Some(minute) = to_do.pop_last()
@@ -55,7 +55,7 @@ pub async fn weigh(
 /// The minutes in which the legs of a call count.
 fn concerned(call: &Call) -> BTreeSet<Minute> {
     let nameless = call.legs.iter().filter(|leg| leg.is_nameless());
-    nameless.flat_map(|leg| places::minutes(leg)).collect()
+    nameless.flat_map(places::minutes).collect()
 }
 
 /// What a key has joined since it was put here waits only until its old neighbours have been weighed without it.
@@ -100,7 +100,7 @@ async fn weigh_minute(
     let mut change = Change { journal, ..difference(&closure, calls, orphans, &facts) };
 
     let waits = found.tick_off(&mut change, &facts, |call| {
-        let minutes = places::undecided(call).into_iter().flat_map(|l| places::minutes(l));
+        let minutes = places::undecided(call).into_iter().flat_map(places::minutes);
         minutes.filter(|m| !done.contains(m)).collect()
     });
     write(store, at, change).await?;
