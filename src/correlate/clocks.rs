@@ -89,7 +89,7 @@ impl Clocks {
         for (place, leg) in legs.iter().enumerate() {
             let observer = (component[place], &leg.observer);
             if let Some((_, ahead_us)) = time.of(observer).filter(|(_, us)| *us != 0) {
-                clocks.shift_us.insert(leg.id, -ahead_us);
+                clocks.shift_us.insert(leg.id, ahead_us.saturating_neg());
             }
             if let Some((set, _)) = known.of(observer) {
                 clocks.known.insert(leg.id, set);
@@ -120,9 +120,12 @@ impl Clocks {
     /// Whether the times of two legs, brought to common time, speak for one call by themselves: their clocks are known, or agree
     /// without having been brought there.
     pub fn speak_for(&self, client: &Leg, server: &Leg) -> bool {
-        let moved_us = self.shift_us(server) - self.shift_us(client);
+        let moved_us = self.shift_us(server).saturating_sub(self.shift_us(client));
         let ClockOffset { lower_us, upper_us } = ClockOffset::between(client, server);
-        let logged = ClockOffset { lower_us: lower_us - moved_us, upper_us: upper_us - moved_us };
+        let logged = ClockOffset {
+            lower_us: lower_us.saturating_sub(moved_us),
+            upper_us: upper_us.saturating_sub(moved_us),
+        };
         let agree_us = if client.protocol == Protocol::Tcp { TCP_AGREE_US } else { 0 };
         self.are_known(client, server) || logged.distance_us() <= agree_us
     }
@@ -241,7 +244,7 @@ fn in_order(legs: &[Leg], pairs: &mut Vec<(usize, usize)>) -> bool {
 
 fn could_be_one(client: &Leg, server: &Leg) -> bool {
     let from_worker = client.observer.kind == ObserverKind::Worker;
-    let apart_us = (client.start.0 - server.start.0).abs();
+    let apart_us = client.start.0.saturating_sub(server.start.0).saturating_abs();
     apart_us <= MOST_APART_US
         && client.observer != server.observer
         && from_worker == server.is_entry()
@@ -266,7 +269,7 @@ fn agree(anchors: &[Anchor]) -> Agreed {
     for (place, &(from_us, step, client, server)) in bounds.iter().enumerate() {
         clients.count(client, step);
         servers.count(server, step);
-        let until_us = bounds.get(place + 1).map_or(from_us, |next| next.0 - 1);
+        let until_us = bounds.get(place + 1).map_or(from_us, |next| next.0.saturating_sub(1));
         if until_us < from_us {
             continue;
         }

@@ -61,8 +61,8 @@ pub fn sought(one: &Leg) -> Vec<i64> {
 /// Under what a leg looks for calls on its own connection: the side it looks for, and why.
 #[derive(Clone, Copy)]
 enum Wanted {
-    /// A client leg, or a server leg, whose connection no leg of the other side has told yet.
-    OneSided(Side),
+    /// Whatever went over the connection.
+    Any,
     /// A leg that names nothing but its socket.
     Nameless,
     /// A server leg whose connection no proxy has been known to hold.
@@ -71,8 +71,7 @@ enum Wanted {
 
 fn socket(wanted: Wanted, pair: &SocketPair) -> i64 {
     let kind = match wanted {
-        Wanted::OneSided(Side::Client) => b'C',
-        Wanted::OneSided(Side::Server) => b'S',
+        Wanted::Any => b'A',
         Wanted::Nameless => b'N',
         Wanted::Unexplained => b'U',
     };
@@ -81,13 +80,13 @@ fn socket(wanted: Wanted, pair: &SocketPair) -> i64 {
 
 /// Keys under which a leg looks along its connection for what it could not find otherwise.
 ///
-/// Legs that name a trace or request find each other by that; only one that names nothing must look at everything one-sided
-/// on its connection, else each call of a long connection would find every other.
+/// Legs that name a trace or request find each other by that; only one that names nothing must look at everything on its connection,
+/// since it may be the other side of a leg that seems to have one: else each call of a long connection would find every other.
 pub fn along_connection(leg: &Leg) -> Vec<i64> {
     let Some(pair) = leg.socket.as_ref().filter(|_| of_mesh(leg)) else { return Vec::new() };
     let mut wanted = vec![Wanted::Nameless];
     if leg.is_nameless() {
-        wanted.push(Wanted::OneSided(if leg.side == Side::Client { Side::Server } else { Side::Client }));
+        wanted.push(Wanted::Any);
     }
     if leg.side == Side::Client {
         wanted.push(Wanted::Unexplained);
@@ -101,13 +100,11 @@ pub fn of_call(call: &Call, unexplained: bool) -> Vec<i64> {
     let mut keys: Vec<i64> = call.legs.iter().flat_map(sought).collect();
     keys.extend(call.legs.iter().filter_map(|l| l.span_id).map(|s| span(&s.to_string())));
     keys.extend(call.legs.iter().map(|l| line(&l.line.line_sha256.to_string())));
-    // Of a retried call only the last attempt's connection is told by both sides: each leg stands for itself.
-    let one_sided = |leg: &Leg| !call.legs.iter().any(|o| o.side != leg.side && o.socket == leg.socket);
     let nameless = call.legs.iter().any(|l| of_mesh(l) && l.is_nameless());
-    for (leg, pair) in call.legs.iter().filter(|l| of_mesh(l)).filter_map(|l| Some((l, l.socket.as_ref()?))) {
+    for pair in call.legs.iter().filter(|l| of_mesh(l)).filter_map(|l| l.socket.as_ref()) {
         // A call joined by a leg without a name may yet be joined better: it stays to be found along its connection.
         let wanted = [
-            one_sided(leg).then_some(Wanted::OneSided(leg.side)),
+            Some(Wanted::Any),
             nameless.then_some(Wanted::Nameless),
             unexplained.then_some(Wanted::Unexplained),
         ];

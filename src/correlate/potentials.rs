@@ -24,7 +24,8 @@ impl<T: Ord + Copy> Potentials<T> {
         if a != b {
             // The root of the older thing stays, so that the answer follows from the order of the ties alone.
             let a_over_b = ahead.saturating_add(b_ahead).saturating_sub(a_ahead);
-            let (child, parent, ahead) = if a > b { (a, b, a_over_b) } else { (b, a, -a_over_b) };
+            let (child, parent, ahead) =
+                if a > b { (a, b, a_over_b) } else { (b, a, a_over_b.saturating_neg()) };
             self.parent[child] = parent;
             self.ahead[child] = ahead;
         }

@@ -18,6 +18,7 @@ pub struct Rivals<'a> {
     apart: BTreeSet<usize>,
     by_socket: BTreeMap<&'a SocketPair, Vec<usize>>,
     by_request: BTreeMap<String, Vec<usize>>,
+    nameless_by_socket: BTreeMap<&'a SocketPair, Vec<usize>>,
 }
 
 impl<'a> Rivals<'a> {
@@ -28,10 +29,14 @@ impl<'a> Rivals<'a> {
             apart: BTreeSet::new(),
             by_socket: BTreeMap::new(),
             by_request: BTreeMap::new(),
+            nameless_by_socket: BTreeMap::new(),
         };
         for &place in clients.iter().chain(servers) {
             if let Some(socket) = &legs[place].socket {
                 rivals.by_socket.entry(socket).or_default().push(place);
+                if legs[place].is_nameless() {
+                    rivals.nameless_by_socket.entry(socket).or_default().push(place);
+                }
             }
             if let Some(request) = legs[place].request_key() {
                 rivals.by_request.entry(request).or_default().push(place);
@@ -54,38 +59,45 @@ impl<'a> Rivals<'a> {
         socket.and_then(|s| self.by_socket.get(s)).is_some_and(|near| self.none_among(near, client, servers))
     }
 
-    /// The request id is unique on both sides: one client leg and its attempts.
+    /// The request id is unique on both sides: one client leg and its attempts. A line of the same connection that has lost its ids
+    /// may have had this one.
     pub fn none_with_request(&self, client: usize, servers: &[usize]) -> bool {
         let Some(request) = self.legs[client].request_key() else { return false };
+        let stripped = self.nameless(&self.legs[client]).chain(self.nameless(&self.legs[servers[0]]));
         servers.iter().all(|&s| self.legs[s].request_key().as_ref() == Some(&request))
             && self.by_request.get(&request).is_some_and(|near| self.none_among(near, client, servers))
+            && self.none_among(&stripped.collect::<Vec<_>>(), client, servers)
     }
 
-    /// Those of `near` that overlap in time with any leg of the group and were not joined by keys that the group does not have.
-    fn at_the_time(&self, near: &[usize], client: usize, servers: &[usize]) -> Vec<usize> {
+    /// Lines without any id on a leg's connection.
+    fn nameless(&self, leg: &Leg) -> impl Iterator<Item = usize> {
+        let near = leg.socket.as_ref().and_then(|socket| self.nameless_by_socket.get(socket));
+        near.into_iter().flatten().copied()
+    }
+
+    /// Whether nobody of `near` that overlaps in time with the group, and was not joined by keys that the group does not have, could
+    /// stand in one of its places.
+    fn none_among(&self, near: &[usize], client: usize, servers: &[usize]) -> bool {
         let group = || servers.iter().chain([&client]).map(|&i| &self.legs[i]);
         let slack_us = slack_of(&self.legs[client], self.times.slack_us);
         let from = group().map(|l| l.start.0).min().unwrap_or(0).saturating_sub(slack_us);
         let to = group().map(|l| l.end().0).max().unwrap_or(0).saturating_add(slack_us);
         let then = |i: usize| self.legs[i].end().0 >= from && self.legs[i].start.0 <= to;
         let concerns = |i: usize| !self.apart.contains(&i) || group().any(|l| share_a_key(l, &self.legs[i]));
-        near.iter().copied().filter(|&i| then(i) && concerns(i)).collect()
-    }
-
-    fn none_among(&self, near: &[usize], client: usize, servers: &[usize]) -> bool {
-        let near: Vec<usize> = self.at_the_time(near, client, servers);
-        if near.len() > COUNTED_RIVALS {
-            return false;
-        }
         // Where both ends print one and the same parent, nothing rewrites it: whoever names another is another.
         let parent =
             self.legs[client].trace.filter(|t| servers.iter().all(|&s| self.legs[s].trace == Some(*t)));
-        let near = near.into_iter().filter(|&i| parent.is_none() || self.legs[i].trace == parent);
-        let near: Vec<usize> = near.collect();
+        let other_parent =
+            |i: usize| parent.is_some() && self.legs[i].trace.is_some_and(|t| Some(t) != parent);
         let fits = |c: usize, s: usize| may_pair(&self.legs[c], &self.legs[s], self.times);
-        near.iter().all(|&other| match self.legs[other].side {
-            Side::Client => other == client || servers.iter().all(|&s| !fits(other, s)),
-            Side::Server => servers.contains(&other) || !fits(client, other),
+        let could_be_meant = |other: usize| match self.legs[other].side {
+            Side::Client => other != client && servers.iter().any(|&s| fits(other, s)),
+            Side::Server => !servers.contains(&other) && fits(client, other),
+        };
+        let mut counted = 0;
+        near.iter().copied().filter(|&i| then(i) && concerns(i)).all(|other| {
+            counted += 1;
+            counted <= COUNTED_RIVALS && (other_parent(other) || !could_be_meant(other))
         })
     }
 }

@@ -18,7 +18,8 @@ impl ClockOffset {
     pub fn between(client: &Leg, server: &Leg) -> ClockOffset {
         let upper_us = server.start.0.saturating_sub(client.start.0).saturating_add(ROUNDING_US);
         let lower_us = if Self::was_answered(client) && server.duration_us.is_some() {
-            server.end().0.saturating_sub(client.end().0).saturating_sub(ROUNDING_US)
+            let coarse_us = if client.start.0 % ROUNDING_US == 0 { ROUNDING_US } else { 0 };
+            server.end().0.saturating_sub(client.end().0).saturating_sub(ROUNDING_US + coarse_us)
         } else {
             // The server's side may have gone on after its caller had given up: only that it began before the caller's end.
             server.start.0.saturating_sub(client.end().0).saturating_sub(ROUNDING_US)
