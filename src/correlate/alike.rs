@@ -4,23 +4,35 @@ use crate::model::{Leg, Protocol, TraceContext};
 use std::collections::BTreeMap;
 
 /// What the legs of a row have in common besides the ends of their connection.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Alike {
-    Connection,
-    Request,
+#[derive(Clone, Copy)]
+pub struct Alike {
+    request: bool,
     /// Where Envoy does not trace, both ends print the `traceparent` that the application sent: applications that open a span for
     /// each request tell their requests apart by it. Where it does, no two ends are equal, and nothing is joined by this.
-    RequestAndParent,
+    parent: bool,
+    /// An attempt that failed is not the one that the caller's side saw succeed.
+    status: bool,
 }
 
+/// Request id, `traceparent` and status of a leg, as far as they count.
+type Key = (Option<String>, Option<TraceContext>, Option<Option<u16>>);
+
 impl Alike {
-    /// The request id and the `traceparent` as far as they count; `None` for a leg that does not print what counts.
-    pub fn key(self, leg: &Leg) -> Option<(Option<String>, Option<TraceContext>)> {
-        let request = leg.request_key().filter(|_| self >= Alike::Request);
-        let trace = leg.trace.filter(|_| self == Alike::RequestAndParent);
-        let tells_all = (request.is_some() || self < Alike::Request)
-            && (trace.is_some() || self != Alike::RequestAndParent);
-        tells_all.then_some((request, trace))
+    /// What tells more comes first.
+    pub const BY_REQUEST: [Alike; 4] = [
+        Alike { request: true, parent: true, status: true },
+        Alike { request: true, parent: true, status: false },
+        Alike { request: true, parent: false, status: true },
+        Alike { request: true, parent: false, status: false },
+    ];
+    pub const BY_CONNECTION: Alike = Alike { request: false, parent: false, status: false };
+
+    /// `None` for a leg that does not print what counts.
+    pub fn key(self, leg: &Leg) -> Option<Key> {
+        let request = leg.request_key().filter(|_| self.request);
+        let trace = leg.trace.filter(|_| self.parent);
+        let tells_all = request.is_some() == self.request && trace.is_some() == self.parent;
+        tells_all.then(|| (request, trace, self.status.then_some(leg.status)))
     }
 }
 

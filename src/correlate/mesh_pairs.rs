@@ -3,7 +3,7 @@
 
 use super::align::{align, nest, strain_us};
 use super::alike::{Alike, interchangeable};
-use super::attempts::{During, are_attempts};
+use super::attempts::Attempts;
 use super::clocks::Times;
 use super::compat::{both_verified, contradiction, contradiction_but_time};
 use super::group::{Choice, Group, Rule};
@@ -21,6 +21,8 @@ const ORDERED_UNEVEN_PPM: u32 = 750_000;
 const BY_TRACE_PPM: u32 = 800_000;
 /// Of a pair that nothing else here could be meant by, where nobody knows how far the clocks are apart.
 const ALONE_PPM: u32 = 999_000;
+/// Of more lines than this with one request id nobody asks which were attempts of one request.
+const MOST_ATTEMPTS: usize = 256;
 /// Of a pair whose ends name different connections, by what else ties it: something between them rewrites addresses, or another's
 /// line has been taken for one that is lost.
 const HOP_OTHER_SOCKET_PPM: u32 = 999_000;
@@ -30,10 +32,11 @@ const REQUEST_OTHER_SOCKET_PPM: u32 = 990_000;
 pub fn pair(legs: &[Leg], places: &[usize], times: Times) -> Vec<Group> {
     let mut join = Join::new(legs, places, times);
     join.under(Rule::Hop).by_hop();
-    join.under(Rule::SocketAndRequest).by_socket(Alike::RequestAndParent);
-    join.under(Rule::SocketAndRequest).by_socket(Alike::Request);
-    join.under(Rule::Socket).by_socket(Alike::Connection);
-    for alike in [Alike::RequestAndParent, Alike::Request] {
+    for alike in Alike::BY_REQUEST {
+        join.under(Rule::SocketAndRequest).by_socket(alike);
+    }
+    join.under(Rule::Socket).by_socket(Alike::BY_CONNECTION);
+    for alike in Alike::BY_REQUEST {
         // Where something rewrites the caller's address, the callee's is still the same on both ends.
         join.under(Rule::Request)
             .by_request(|leg| Some((alike.key(leg)?, Some(leg.socket.as_ref()?.server.clone()))));
@@ -198,7 +201,7 @@ impl<'a> Join<'a> {
     }
 
     /// Where the caller's format does not say how many attempts it made: lines of one proxy with the same request id, one after the other
-    /// while the request was under way, of which each failed but the last.
+    /// while the request was under way, of which each failed but the last. Of several equal requests each gets one in turn.
     fn other_attempts(&mut self) {
         let mut free: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for &server in &self.free_servers {
@@ -206,28 +209,29 @@ impl<'a> Join<'a> {
                 free.entry(request).or_default().push(server);
             }
         }
-        for client in self.clients.clone() {
-            let leg = &self.legs[client];
-            let (None, Some([known])) = (leg.attempts, self.taken_by.get(&client).map(Vec::as_slice)) else {
-                continue;
+        for (request, servers) in free.into_iter().filter(|(_, servers)| servers.len() <= MOST_ATTEMPTS) {
+            let told_one = |c: &usize| {
+                let leg = &self.legs[*c];
+                let taken = self.taken_by.get(c).is_some_and(|taken| taken.len() == 1);
+                taken && leg.attempts.is_none() && leg.request_key().as_ref() == Some(&request)
             };
-            let Some(near) = leg.request_key().and_then(|r| free.get(&r)) else { continue };
-            let (known, during) = (*known, During::new(leg, &self.legs[*known]));
-            let fits = |s: &usize| {
-                let server = &self.legs[*s];
-                self.free_servers.contains(s)
-                    && during.holds(server)
-                    && contradiction_but_time(leg, server).is_none()
-            };
-            let mut attempts: Vec<usize> = near.iter().copied().filter(fits).chain([known]).collect();
-            attempts.sort_by_key(|&s| (self.legs[s].start, s));
-            let row: Vec<&Leg> = attempts.iter().map(|&s| &self.legs[s]).collect();
-            if are_attempts(&row) {
-                for &server in attempts.iter().filter(|&&s| s != known) {
-                    self.take(client, server, 1, near.len());
-                }
-            }
+            let clients: Vec<usize> = self.clients.iter().copied().filter(told_one).collect();
+            while clients.iter().fold(false, |grew, &client| self.take_attempt(client, &servers) || grew) {}
         }
+    }
+
+    fn take_attempt(&mut self, client: usize, near: &[usize]) -> bool {
+        let leg = &self.legs[client];
+        let known: Vec<&Leg> = self.taken_by[&client].iter().map(|&s| &self.legs[s]).collect();
+        let attempts = Attempts::new(leg, &known);
+        let fits = |s: &&usize| {
+            self.free_servers.contains(s) && contradiction_but_time(leg, &self.legs[**s]).is_none()
+        };
+        let free: Vec<&Leg> = near.iter().filter(fits).map(|&s| &self.legs[s]).collect();
+        let Some(next) = attempts.next(&free).map(|leg| leg.id) else { return false };
+        let server = near.iter().copied().find(|&s| self.legs[s].id == next);
+        server.into_iter().for_each(|s| self.take(client, s, 1, near.len()));
+        server.is_some()
     }
 
     /// One side's request id is unknown: the trace, the identities, method, path and time must do.
