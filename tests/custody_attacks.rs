@@ -2,12 +2,16 @@
 //!
 //! Each story takes real lines of one request from the bundled capture, and changes them as an attacker would.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use calltrail::correlate::facts::Facts;
 use calltrail::correlate::rules::{HeaderKey, KeyMaterial};
 use calltrail::correlate::{Rules, assemble};
 use calltrail::decode::{decode_delivery, frame};
 use calltrail::model::{Attribution, Call, Delivery, DeliveryId, FindingKind, ObserverKind, Timestamp};
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
+use sha2::Sha256;
 use std::io::Read;
 use std::path::Path;
 
@@ -260,5 +264,94 @@ fn a_gateway_line_that_lost_its_headers_accuses_nobody_below_it() {
     assert!(call.parent_id.is_some());
     for kind in [FindingKind::Bypass, FindingKind::ReplayedHeader, FindingKind::BrokenChain] {
         assert!(!has(call, kind), "{kind}");
+    }
+}
+
+/// The header that the edge's key makes for this principal on the request of [`gateway_line`].
+fn signed_for(kind: &str, subject: &str) -> Value {
+    let (trace, span) = ("a7de4f937c5e8afcc682c2e88cf343ea", "108bb395ed9f5590");
+    let issued_ms = 1_795_489_011_131_i64;
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(b"trail-key-fullstack-a").unwrap();
+    mac.update(format!("{trace}.{span}.{kind}:{subject}.{issued_ms}").as_bytes());
+    let text = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
+    json!(format!("v1;c={trace}-{span};p={kind}:{subject};t={issued_ms};m={}", &text[..22]))
+}
+
+#[test]
+fn a_header_that_a_worker_signed_for_the_worker_that_called_it_names_no_user() {
+    let of = |kind: &str, subject: &str| {
+        let line = with(gateway_line(), &[("calltrail", signed_for(kind, subject))]);
+        let calls = joined(&[line], &rules());
+        calls.into_iter().find(|c| c.legs.iter().any(|l| l.is_entry())).unwrap()
+    };
+    let of_user = of("user", "BIe_W9tp9xNA2cFA-mdUql");
+    assert_eq!(of_user.principal.map(|p| p.attribution), Some(Attribution::Signed));
+    let of_worker = of("worker", "edge");
+    assert_eq!((&of_worker.principal, &of_worker.claimed), (&None, &None));
+    assert!(!has(&of_worker, FindingKind::Bypass) && !has(&of_worker, FindingKind::IdentityMismatch));
+}
+
+fn catalog_to_billing() -> Value {
+    line("mesh/catalog-sidecar-proxy.jsonl.gz", "3ad65550-8ca8-4975-8b43-6b81930c68fc")
+}
+
+fn billing_line() -> Value {
+    line("mesh/billing-sidecar-proxy.jsonl.gz", "98e0ea77-ab02-44c1-b795-42d35a6f7597")
+}
+
+const ANOTHER_ID: &str = "00000000-0000-4000-8000-00000000000a";
+const ANOTHER_TRACE: &str = "00-000000000000000000000000000000aa-00000000000000aa-01";
+
+/// What catalog's proxy sent for somebody else over the same connection, five seconds before.
+fn earlier_from_catalog() -> Value {
+    let changes = [
+        ("unique_id", json!("00000000-0000-4000-8000-000000000006")),
+        ("request_id", json!("00000000-0000-4000-8000-000000000007")),
+        ("traceparent", json!(ANOTHER_TRACE)),
+        ("calltrail", Value::Null),
+        ("cf_ray", Value::Null),
+        ("start_time", json!("2026-11-24T02:56:46.138878Z")),
+    ];
+    with(catalog_to_billing(), &changes)
+}
+
+/// Calls of a whole request down to catalog, and these lines below it.
+fn below_catalog(lines: &[Value]) -> Vec<Call> {
+    let whole = [line("worker", RAY), gateway_line(), service_line(), earlier_from_catalog()];
+    joined(&[&whole[..], lines].concat(), &rules())
+}
+
+fn received_by_billing(calls: &[Call]) -> &Call {
+    let by_billing = |c: &&Call| c.legs.iter().any(|l| l.is_mesh_server()) && c.callee.name == "billing";
+    calls.iter().find(by_billing).expect("billing's line")
+}
+
+#[test]
+fn where_the_callers_line_is_missing_another_id_or_no_header_inherits_nothing() {
+    let calls = below_catalog(&[billing_line()]);
+    assert!(received_by_billing(&calls).principal.is_some(), "the same id and header do");
+    for (field, value) in [("request_id", json!(ANOTHER_ID)), ("calltrail", Value::Null)] {
+        let calls = below_catalog(&[with(billing_line(), &[(field, value)])]);
+        assert_eq!(received_by_billing(&calls).principal, None, "{field}");
+    }
+}
+
+#[test]
+fn a_header_on_a_request_of_another_id_and_another_trace_inherits_nothing() {
+    let ids = [("request_id", json!(ANOTHER_ID)), ("traceparent", json!(ANOTHER_TRACE))];
+    let calls = below_catalog(&[with(catalog_to_billing(), &ids), with(billing_line(), &ids)]);
+    assert_eq!(received_by_billing(&calls).principal, None);
+    let calls = below_catalog(&[with(catalog_to_billing(), &ids[..1]), with(billing_line(), &ids[..1])]);
+    assert!(received_by_billing(&calls).principal.is_some(), "an application may give each call its own id");
+}
+
+#[test]
+fn what_went_round_its_proxy_is_held_against_it_by_what_is_known_of_its_connections() {
+    let unknown = with(billing_line(), &[("downstream_direct_remote_address", json!("127.0.0.1:58999"))]);
+    let calls = below_catalog(&[unknown]);
+    for kind in [FindingKind::BrokenChain, FindingKind::ReplayedHeader] {
+        let finding = received_by_billing(&calls).findings.iter().find(|f| f.kind == kind);
+        let absent = finding.and_then(|f| f.absent_observer.as_deref()).unwrap_or_default();
+        assert!(absent.starts_with("connections of spiffe://"), "{kind}: {absent}");
     }
 }

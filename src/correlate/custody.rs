@@ -7,8 +7,8 @@ use super::clocks::Clocks;
 use super::header::{self, Signature};
 use super::rules::Rules;
 use crate::model::{
-    Assurance, Attribution, Call, CallId, CallPrincipal, Leg, ObserverKind, Principal, ROUNDING_US, Side,
-    SpanId, TraceId,
+    Assurance, Attribution, Call, CallId, CallPrincipal, IdentityKind, Leg, ObserverKind, Principal,
+    ROUNDING_US, Side, SpanId, TraceId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -93,8 +93,9 @@ fn attribute_one(call: &Call, parent: Option<&Call>, custody: &Custody, rules: &
     let parent = parent.filter(|_| witnessed || !unsigned);
     let from_edge = witnessed || parent.is_some_and(|p| custody.from_edge.contains(&p.id));
     let header = valid_header(call, rules).cloned();
+    let names_somebody = header.as_ref().filter(|h| h.principal_kind != WORKER);
     let own = call.legs.iter().find_map(verified_at_edge).cloned();
-    let inherited = parent.and_then(|p| inherit(call, p, header.is_some()));
+    let inherited = parent.and_then(|p| inherit(call, p, header.is_some(), rules));
 
     // Where the records of the edge name nobody, the edge's signature still does.
     let signed_entry = call.legs.iter().any(Leg::is_entry)
@@ -106,7 +107,7 @@ fn attribute_one(call: &Call, parent: Option<&Call>, custody: &Custody, rules: &
         (_, Some(principal)) => {
             Some(CallPrincipal { principal, attribution: Attribution::Verified, assurance: Assurance::Jwt })
         }
-        (None, None) => header.as_ref().filter(|_| signed_entry).map(|h| CallPrincipal {
+        (None, None) => names_somebody.filter(|_| signed_entry).map(|h| CallPrincipal {
             principal: principal_of(h),
             attribution: Attribution::Signed,
             assurance: Assurance::Signed,
@@ -116,11 +117,8 @@ fn attribute_one(call: &Call, parent: Option<&Call>, custody: &Custody, rules: &
         true => CallPrincipal { attribution: p.attribution.max(Attribution::Presumed), ..p },
         false => p,
     });
-    let claims = header.as_ref().map(principal_of);
-    let explained = |c: &Principal| {
-        principal.as_ref().is_some_and(|p| p.principal.subject == c.subject)
-            || names_calling_worker(c, parent)
-    };
+    let claims = names_somebody.map(principal_of);
+    let explained = |c: &Principal| principal.as_ref().is_some_and(|p| p.principal.subject == c.subject);
     let from_edge = from_edge || (signed_entry && header.is_some());
     let has_lost_headers = |l: &Leg| l.is_entry() && l.request_id.is_none();
     let lost = call.legs.iter().any(has_lost_headers)
@@ -149,20 +147,16 @@ pub(super) fn verified_at_edge(leg: &Leg) -> Option<&Principal> {
     leg.edge_principal.as_ref().filter(|_| !names_its_caller(leg))
 }
 
+/// Kind of a principal that is the calling Worker itself. The Worker that it called signs what its own head says: such a header names
+/// no user, whether that head is there or not.
+const WORKER: &str = "worker";
+
 fn names_its_caller(leg: &Leg) -> bool {
-    leg.parent_span_id.is_some() && leg.edge_principal.as_ref().is_some_and(|p| p.kind == "worker")
+    leg.parent_span_id.is_some() && leg.edge_principal.as_ref().is_some_and(|p| p.kind == WORKER)
 }
 
-/// Such a Worker signs what its head says.
-fn names_calling_worker(claim: &Principal, parent: Option<&Call>) -> bool {
-    let said = |l: &Leg| {
-        names_its_caller(l) && l.edge_principal.as_ref().is_some_and(|p| p.subject == claim.subject)
-    };
-    parent.is_some_and(|p| p.legs.iter().any(said))
-}
-
-fn inherit(call: &Call, parent: &Call, signed: bool) -> Option<CallPrincipal> {
-    let from = parent.principal.as_ref()?;
+fn inherit(call: &Call, parent: &Call, signed: bool, rules: &Rules) -> Option<CallPrincipal> {
+    let from = parent.principal.as_ref().filter(|_| !may_be_of_another_request(call, parent, rules))?;
     let made_by_same_program = call.legs.iter().any(|l| l.made_by.is_some());
     let verified = parent.callee.assurance == Assurance::Mtls
         && call.caller.assurance == Assurance::Mtls
@@ -180,6 +174,35 @@ fn inherit(call: &Call, parent: &Call, signed: bool) -> Option<CallPrincipal> {
         other => other,
     };
     Some(CallPrincipal { attribution: passed_on.max(link), ..from.clone() })
+}
+
+/// Whatever a call carries may have been copied, unless the proxy that saw it leave saw itself serve its parent. Without such a
+/// proxy nobody is named where the two differ in what a request has one of: its id, or the header that it came with. With one,
+/// another id and another trace still say that only a header ties the two.
+fn may_be_of_another_request(call: &Call, parent: &Call, rules: &Rules) -> bool {
+    if call.legs.iter().any(|l| l.made_by.is_some()) {
+        return false;
+    }
+    let requests = |c: &Call| c.legs.iter().filter_map(Leg::request_key).collect::<BTreeSet<_>>();
+    let traces = |c: &Call| c.legs.iter().filter_map(|l| Some(l.trace?.trace_id)).collect::<BTreeSet<_>>();
+    let other_id = name_others(&requests(call), &requests(parent));
+    match serving(parent, call) {
+        Some(_) => other_id && name_others(&traces(call), &traces(parent)),
+        None => other_id || dropped_header(call, parent, rules),
+    }
+}
+
+fn name_others<T: Ord>(one: &BTreeSet<T>, other: &BTreeSet<T>) -> bool {
+    !one.is_empty() && !other.is_empty() && one.is_disjoint(other)
+}
+
+/// Came without the header with which its parent did. What left the edge is signed where there is a key, and a gateway passes that on.
+fn dropped_header(call: &Call, parent: &Call, rules: &Rules) -> bool {
+    let lacks = call.legs.iter().any(Leg::shows_headers) && call.legs.iter().all(|l| l.header.is_none());
+    let by_gateway = !rules.header_keys.is_empty()
+        && call.caller.kind == IdentityKind::Gateway
+        && parent.legs.iter().any(|l| l.observer.kind == ObserverKind::Worker);
+    lacks && (by_gateway || parent.legs.iter().any(|l| l.header.is_some()))
 }
 
 /// The zone's `ParentRayID`, a Worker's own span or a valid signature lead from one edge record to the other. A gateway's line

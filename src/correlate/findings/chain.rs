@@ -38,7 +38,7 @@ pub fn broken_chain(scene: &Scene) -> Option<Finding> {
         "{} was called by {} in the name of a request from the edge, and nothing shows that this request led {} to do so.",
         call.callee.name, call.caller.name, call.caller.name
     );
-    Some(scene.missing(FindingKind::BrokenChain, Severity::High, Absent::caller(call, leg), &[leg], sentence))
+    Some(scene.missing(FindingKind::BrokenChain, Severity::High, Absent::cause(scene, leg), &[leg], sentence))
 }
 
 /// A calltrail header whose signature does not verify, or that does not parse.
@@ -95,7 +95,7 @@ pub fn replayed_header(scene: &Scene) -> Option<Finding> {
         None if call.caller.assurance > Assurance::Asserted => {
             Some(scene.seen(kind, severity, &[leg], sentence))
         }
-        None => Some(scene.missing(kind, severity, Absent::caller(call, leg), &[leg], sentence)),
+        None => Some(scene.missing(kind, severity, Absent::cause(scene, leg), &[leg], sentence)),
     }
 }
 

@@ -63,7 +63,7 @@ fn mesh_bypass(scene: &Scene) -> Option<Finding> {
     if !call.caller.assurance.is_verified() {
         return Some(scene.seen(FindingKind::Bypass, Severity::High, &[leg], sentence));
     }
-    Some(scene.missing(FindingKind::Bypass, Severity::High, Absent::caller(call, leg), &[leg], sentence))
+    Some(scene.missing(FindingKind::Bypass, Severity::High, Absent::cause(scene, leg), &[leg], sentence))
 }
 
 /// Signed by the Worker, but the Worker's own record of it has not come.

@@ -57,6 +57,15 @@ impl Absent {
         }
     }
 
+    /// Whoever would have told what led the caller to make the call: its proxy; where that never logged the connection, what
+    /// its connections are known by.
+    fn cause(scene: &Scene, server: &Leg) -> Self {
+        match scene.facts.is_outside_proxy(scene.call) {
+            true => Absent::connections(scene.call, server),
+            false => Absent::caller(scene.call, server),
+        }
+    }
+
     /// The proxy of the call's callee; `client` is the leg that met it.
     fn callee(call: &Call, client: &Leg) -> Self {
         let instance = coverage::callee_instance(client).filter(|_| client.peer.key() == call.callee.key());
