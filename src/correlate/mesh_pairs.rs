@@ -5,7 +5,7 @@ use super::align::{align, nest, strain_us};
 use super::alike::{Alike, interchangeable};
 use super::attempts::Attempts;
 use super::clocks::Times;
-use super::compat::{both_verified, contradiction, contradiction_but_time};
+use super::compat::{both_verified, contradiction, contradiction_but_time, differ, slack_of};
 use super::group::{Choice, Group, Rule};
 use super::rivals::Rivals;
 use super::runs::{WEIGHED_PAIRS, may_pair, runs};
@@ -94,6 +94,13 @@ impl<'a> Join<'a> {
             && !self.told.elsewhere(&self.legs[client], &self.legs[server])
     }
 
+    /// The same for the legs of one row, of which each either shares a key with the other or has none.
+    fn may_be_one(&self, client: &Leg, server: &Leg) -> bool {
+        client.peer.kind != IdentityKind::External
+            && may_pair(client, server, self.times)
+            && !self.told.elsewhere(client, server)
+    }
+
     /// Attempts that may still be told by a server leg. A timeout or reset can hide how many there were: never below one.
     fn room(&self, client: usize) -> usize {
         let attempts = self.legs[client].attempts.unwrap_or(1).max(1) as usize;
@@ -154,15 +161,16 @@ impl<'a> Join<'a> {
         let by_start = |&place: &usize| (self.legs[place].start, place);
         clients.sort_by_key(by_start);
         servers.sort_by_key(by_start);
-        for (clients, servers) in runs(self.legs, &clients, &servers, self.times) {
+        let slack_us = clients.first().map_or(0, |&c| slack_of(&self.legs[c], self.times.slack_us));
+        let fits = |c: &Leg, s: &Leg| self.may_be_one(c, s);
+        for (clients, servers) in runs(self.legs, &clients, &servers, slack_us, fits) {
             self.align_run(&clients, &servers);
         }
     }
 
     fn align_run(&mut self, clients: &[usize], servers: &[usize]) {
         let row = |places: &[usize]| places.iter().map(|&i| &self.legs[i]).collect::<Vec<_>>();
-        let compatible =
-            |c: &Leg, s: &Leg| c.peer.kind != IdentityKind::External && may_pair(c, s, self.times);
+        let compatible = |c: &Leg, s: &Leg| self.may_be_one(c, s);
         let mut pairs = align(&row(clients), &row(servers), compatible);
         let http2 = clients.first().is_some_and(|&c| self.legs[c].protocol == Protocol::Http2);
         let weighed = clients.len().saturating_mul(servers.len()) <= WEIGHED_PAIRS;
@@ -311,7 +319,10 @@ impl<'a> Join<'a> {
         // stands at another time.
         let at_its_time = servers.iter().all(|&s| self.times.clocks.speak_for(leg, &self.legs[s]));
         let certificates = servers.iter().all(|&s| both_verified(leg, &self.legs[s]));
-        let other_socket = servers.len() == 1 && name_other_sockets(leg, &self.legs[servers[0]]);
+        // The connections of earlier attempts are told by one end only: a line on another than the last one's may be a replay.
+        let other_socket = servers.len() == 1 && name_other_sockets(leg, &self.legs[servers[0]])
+            || self.by_hop.contains(&client)
+                && servers.iter().any(|&s| differ(&leg.socket, &self.legs[s].socket));
         // Lines that have lost their ids are not known to be alone: their true other sides may be among those that have theirs.
         let stripped = |l: &Leg| l.is_nameless() && l.protocol != Protocol::Tcp;
         if other_socket || stripped(leg) || servers.iter().any(|&s| stripped(&self.legs[s])) {

@@ -8,11 +8,12 @@ pub struct Potentials<T> {
     place: BTreeMap<T, usize>,
     parent: Vec<usize>,
     ahead: Vec<i64>,
+    size: Vec<usize>,
 }
 
 impl<T> Default for Potentials<T> {
     fn default() -> Self {
-        Potentials { place: BTreeMap::new(), parent: Vec::new(), ahead: Vec::new() }
+        Potentials { place: BTreeMap::new(), parent: Vec::new(), ahead: Vec::new(), size: Vec::new() }
     }
 }
 
@@ -22,11 +23,14 @@ impl<T: Ord + Copy> Potentials<T> {
         let (one, other) = (self.place_of(one), self.place_of(other));
         let ((a, a_ahead), (b, b_ahead)) = (self.root(one), self.root(other));
         if a != b {
-            // The root of the older thing stays, so that the answer follows from the order of the ties alone.
+            // The root of the larger set stays, of equal ones the older: the ways to it stay short, and the answer follows from the
+            // order of the ties alone.
             let a_over_b = ahead.saturating_add(b_ahead).saturating_sub(a_ahead);
+            let a_goes = (self.size[a], std::cmp::Reverse(a)) < (self.size[b], std::cmp::Reverse(b));
             let (child, parent, ahead) =
-                if a > b { (a, b, a_over_b) } else { (b, a, a_over_b.saturating_neg()) };
+                if a_goes { (a, b, a_over_b) } else { (b, a, a_over_b.saturating_neg()) };
             self.parent[child] = parent;
+            self.size[parent] += self.size[child];
             self.ahead[child] = ahead;
         }
     }
@@ -42,6 +46,7 @@ impl<T: Ord + Copy> Potentials<T> {
         if place == next {
             self.parent.push(next);
             self.ahead.push(0);
+            self.size.push(1);
         }
         place
     }

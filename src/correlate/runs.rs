@@ -3,7 +3,7 @@
 
 use super::clocks::Times;
 use super::compat::{contradiction, share_a_key};
-use crate::model::Leg;
+use crate::model::{Leg, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// More pairs than this are not weighed one by one: the order of the rows decides.
@@ -16,13 +16,51 @@ pub fn may_pair(client: &Leg, server: &Leg, times: Times) -> bool {
         && (share_a_key(client, server) || client.is_nameless() || server.is_nameless())
 }
 
-/// The two rows cut into runs that nothing ties: connected sets of clients and servers of which each may be the other's side.
-/// Both rows must be sorted by start; legs that fit nothing on the other side are left out.
+/// The two rows cut into runs that nothing ties: connected sets of clients and servers of which each may be the other's side, as
+/// `fits` says. Both rows must be sorted by start; legs that fit nothing on the other side are left out. `slack_us`: legs further
+/// apart than this never fit.
 pub fn runs(
     legs: &[Leg],
     clients: &[usize],
     servers: &[usize],
-    times: Times,
+    slack_us: i64,
+    fits: impl Fn(&Leg, &Leg) -> bool,
+) -> Vec<(Vec<usize>, Vec<usize>)> {
+    let apart = stretches(legs, clients, servers, slack_us);
+    apart.into_iter().flat_map(|(clients, servers)| connected(legs, &clients, &servers, &fits)).collect()
+}
+
+/// The rows cut where nothing went on for longer than the slack: what stands before such a pause does not matter to what comes after,
+/// however much there is of both.
+fn stretches(
+    legs: &[Leg],
+    clients: &[usize],
+    servers: &[usize],
+    slack_us: i64,
+) -> Vec<(Vec<usize>, Vec<usize>)> {
+    let mut all: Vec<(usize, bool)> = clients.iter().map(|&c| (c, true)).collect();
+    all.extend(servers.iter().map(|&s| (s, false)));
+    all.sort_by_key(|&(place, _)| (legs[place].start, place));
+    let mut stretches: Vec<(Vec<usize>, Vec<usize>)> = Vec::new();
+    let mut until = None;
+    for (place, is_client) in all {
+        let (start, end) = (legs[place].start, legs[place].end());
+        if until.is_none_or(|until: Timestamp| start > until.plus_us(slack_us)) {
+            stretches.push((Vec::new(), Vec::new()));
+            until = None;
+        }
+        until = until.max(Some(end));
+        let (clients, servers) = stretches.last_mut().expect("one was begun");
+        if is_client { clients.push(place) } else { servers.push(place) }
+    }
+    stretches
+}
+
+fn connected(
+    legs: &[Leg],
+    clients: &[usize],
+    servers: &[usize],
+    fits: &impl Fn(&Leg, &Leg) -> bool,
 ) -> Vec<(Vec<usize>, Vec<usize>)> {
     if clients.len().saturating_mul(servers.len()) > WEIGHED_PAIRS {
         return vec![(clients.to_vec(), servers.to_vec())];
@@ -31,7 +69,7 @@ pub fn runs(
     let mut run_of: Vec<usize> = (0..clients.len()).collect();
     let mut server_run: Vec<Option<usize>> = Vec::with_capacity(servers.len());
     for &server in servers {
-        let near = (0..clients.len()).filter(|&c| may_pair(&legs[clients[c]], &legs[server], times));
+        let near = (0..clients.len()).filter(|&c| fits(&legs[clients[c]], &legs[server]));
         let joined: BTreeSet<usize> = near.map(|c| run_of[c]).collect();
         let run = joined.first().copied();
         if let Some(run) = run {

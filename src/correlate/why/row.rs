@@ -2,8 +2,10 @@
 //! they are as long as the join says they were.
 
 use super::Joined;
+use crate::correlate::compat::slack_of;
 use crate::correlate::group::{Group, Rule};
-use crate::correlate::runs::runs;
+use crate::correlate::runs::{may_pair, runs};
+use crate::correlate::sockets::ToldSockets;
 use crate::model::{Leg, Side};
 
 /// One place of the rows as they were paired.
@@ -40,7 +42,12 @@ impl Joined<'_> {
         for row in [&mut clients, &mut servers] {
             row.sort_by_key(|&p| (self.compared[p].start, p));
         }
-        let found = runs(&self.compared, &clients, &servers, self.times());
+        let times = self.times();
+        let in_mesh: Vec<usize> = (0..self.legs.len()).filter(|&p| self.in_mesh[p]).collect();
+        let told = ToldSockets::new(&self.compared, &in_mesh);
+        let fits = |c: &Leg, s: &Leg| may_pair(c, s, times) && !told.elsewhere(c, s);
+        let slack_us = slack_of(own, times.slack_us);
+        let found = runs(&self.compared, &clients, &servers, slack_us, fits);
         let found = found.into_iter().find(|(c, s)| c.contains(&client) && s.contains(&server));
         let (clients, servers) = found.unwrap_or((clients, servers));
         (clients.len() == choice.clients && servers.len() == choice.servers)
