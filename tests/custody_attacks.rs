@@ -355,3 +355,22 @@ fn what_went_round_its_proxy_is_held_against_it_by_what_is_known_of_its_connecti
         assert!(absent.starts_with("connections of spiffe://"), "{kind}: {absent}");
     }
 }
+
+/// The Worker's log of a request was cut, and somebody inside the mesh copies its trace to reach what only the edge may.
+#[test]
+fn a_trace_whose_log_was_cut_is_no_way_round_the_edge() {
+    let mut rules = rules();
+    rules.edge_fronted = vec!["billing".to_owned()];
+    let copied = with(
+        billing_line(),
+        &[("calltrail", Value::Null), ("request_id", json!("11111111-2222-4333-8444-555555555555"))],
+    );
+    let calls = joined(
+        &[
+            event_without_subrequests(),
+            with(copied, &[("traceparent", gateway_line()["traceparent"].clone())]),
+        ],
+        &rules,
+    );
+    assert!(has(received_by_billing(&calls), FindingKind::Bypass), "{calls:#?}");
+}

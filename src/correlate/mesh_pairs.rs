@@ -224,7 +224,12 @@ impl<'a> Join<'a> {
                 taken && leg.attempts.is_none() && leg.request_key().as_ref() == Some(&request)
             };
             let clients: Vec<usize> = self.clients.iter().copied().filter(told_one).collect();
-            while clients.iter().fold(false, |grew, &client| self.take_attempt(client, &servers) || grew) {}
+            let mut grew = true;
+            while std::mem::take(&mut grew) {
+                for &client in &clients {
+                    grew |= self.take_attempt(client, &servers);
+                }
+            }
         }
     }
 

@@ -107,7 +107,8 @@ pub fn find(calls: &mut [Call], custody: &Custody, facts: &Facts, rules: &Rules)
         let scene = Scene { call, parent, custody, facts, rules, edge_traces: &edge_traces };
         let edge_is_cut = call.legs.iter().flat_map(Leg::trace_ids).any(|t| cut_traces.contains(&t));
         let findings = RULES.iter().filter_map(|rule| rule(&scene));
-        found.push(findings.filter(|finding| !(edge_is_cut && needs_whole_edge(finding))).collect());
+        let below_gateway = || led_in_by_gateway(call, calls, &place);
+        found.push(findings.filter(|f| !(edge_is_cut && needs_whole_edge(f, below_gateway))).collect());
     }
     for (call, findings) in calls.iter_mut().zip(found) {
         call.findings = findings;
@@ -115,10 +116,21 @@ pub fn find(calls: &mut [Call], custody: &Custody, facts: &Facts, rules: &Rules)
 }
 
 /// Concludes from what the edge did not tell: not where a part of what it told is known to be missing. What proxies did not tell is
-/// another matter: nobody who can have the edge's log cut may hide behind that.
-fn needs_whole_edge(finding: &Finding) -> bool {
-    let of_the_edge = matches!(finding.kind, FindingKind::EdgeUnwitnessed | FindingKind::Bypass);
-    of_the_edge && finding.absent_observer.is_some()
+/// another matter: whoever copies the trace of a request whose log was cut must not hide behind that, so that only what a gateway led
+/// in is spared.
+fn needs_whole_edge(finding: &Finding, below_gateway: impl Fn() -> bool) -> bool {
+    match finding.kind {
+        FindingKind::EdgeUnwitnessed => true,
+        FindingKind::Bypass => finding.absent_observer.is_some() && below_gateway(),
+        _ => false,
+    }
+}
+
+/// Whether the call, or one that led to it, came in at a gateway.
+fn led_in_by_gateway(call: &Call, calls: &[Call], place: &BTreeMap<CallId, usize>) -> bool {
+    let parent = |call: &&Call| call.parent_id.and_then(|id| place.get(&id)).map(|&p| &calls[p]);
+    let above = std::iter::successors(Some(call), parent).take(calls.len());
+    above.into_iter().any(|call| call.legs.iter().any(Leg::is_entry))
 }
 
 impl Scene<'_> {

@@ -19,7 +19,7 @@ use crate::model::{Call, CallId, Clock};
 use crate::store::{Change, IndexedCall, Position, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Minutes weighed before others get their turn.
+/// Minutes after which others get their turn.
 const MINUTES: usize = 16;
 /// Calls that the store gives for one key at most: where a second has more, nobody can say who is whose.
 const CROWD: usize = 20_000;
@@ -37,19 +37,36 @@ pub async fn weigh(
     if waiting.is_empty() {
         return Ok(false);
     }
-    let mut to_do: BTreeSet<Minute> = waiting.iter().flat_map(concerned).collect();
+    let mut more: BTreeSet<Minute> = BTreeSet::new();
     let mut done: BTreeSet<Minute> = BTreeSet::new();
-    while done.len() < MINUTES
-        && let Some(minute) = to_do.pop_last()
-    {
+    for minute in whole_calls(&waiting) {
         done.insert(minute.clone());
-        let more = weigh_minute(store, rules, clock, at, &minute, &done).await?;
-        to_do.extend(more.into_iter().filter(|m| !done.contains(m)));
+        more.extend(weigh_minute(store, rules, clock, at, &minute, &done).await?);
+    }
+    while done.len() < MINUTES
+        && let Some(minute) = more.pop_last()
+        && done.insert(minute.clone())
+    {
+        more.extend(weigh_minute(store, rules, clock, at, &minute, &done).await?);
+        more.retain(|m| !done.contains(m));
     }
     if waiting.iter().any(|call| places::undecided(call).is_empty()) {
         release(store, at, &done).await?;
     }
     Ok(true)
+}
+
+/// All minutes of as many calls as make up a turn. Never some of one call's: it waits until all of its minutes have been weighed in one
+/// turn, and would wait for ever.
+fn whole_calls(waiting: &[Call]) -> BTreeSet<Minute> {
+    let mut minutes = BTreeSet::new();
+    for call in waiting {
+        if minutes.len() >= MINUTES {
+            break;
+        }
+        minutes.extend(concerned(call));
+    }
+    minutes
 }
 
 /// The minutes in which the legs of a call count.
