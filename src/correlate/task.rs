@@ -28,6 +28,33 @@ const LINES_PER_STEP: usize = 5_000;
 const RETRY: Duration = Duration::from_millis(500);
 /// Likeness is weighed by whole minutes: not for each delivery again.
 const WEIGH_EVERY: Duration = Duration::from_secs(20);
+/// Where deliveries never cease, it is weighed between them after this long.
+const WEIGH_AT_LATEST_US: i64 = 60_000_000;
+
+/// When likeness is weighed next.
+struct Weighing {
+    /// Where nothing else is to do.
+    from: Instant,
+    /// When it had all been weighed.
+    done_at: Timestamp,
+    /// A step has been made since: deliveries and minutes take turns.
+    stepped: bool,
+}
+
+impl Weighing {
+    fn overdue(&self, now: Timestamp) -> bool {
+        self.stepped && now.0 - self.done_at.0 >= WEIGH_AT_LATEST_US
+    }
+
+    /// `more`: something is left to be weighed.
+    fn weighed(&mut self, more: bool, now: Timestamp) {
+        self.from = Instant::now() + if more { Duration::ZERO } else { WEIGH_EVERY };
+        self.stepped = false;
+        if !more {
+            self.done_at = now;
+        }
+    }
+}
 
 /// Derives until the evidence's end has been reached, then returns. For `import`, `rebuild` and tests.
 pub async fn catch_up(store: &Store, rules: &Rules, clock: &dyn Clock) -> Result<(), StoreError> {
@@ -51,10 +78,10 @@ pub async fn run(
 ) {
     tokio::pin!(stop);
     let mut position: Option<Position> = None;
-    let mut weigh_from = Instant::now();
+    let mut weighing = Weighing { from: Instant::now(), done_at: clock.now(), stepped: false };
     loop {
         committed.mark_unchanged();
-        let outcome = advance(&store, &rules, &clock, &mut position, &mut weigh_from).await;
+        let outcome = advance(&store, &rules, &clock, &mut position, &mut weighing).await;
         let wait = async {
             match outcome {
                 Ok(true) => {}
@@ -67,7 +94,7 @@ pub async fn run(
                     };
                     tokio::select! {
                         () = changed => {}
-                        () = tokio::time::sleep_until(weigh_from) => {}
+                        () = tokio::time::sleep_until(weighing.from) => {}
                     }
                 }
                 Err(error) => {
@@ -89,7 +116,7 @@ async fn advance(
     rules: &Rules,
     clock: &dyn Clock,
     position: &mut Option<Position>,
-    weigh_from: &mut Instant,
+    weighing: &mut Weighing,
 ) -> Result<bool, StoreError> {
     let at = match *position {
         Some(at) => at,
@@ -99,16 +126,7 @@ async fn advance(
         }
     };
     *position = Some(at);
-    let moved = match step(store, rules, clock, at).await {
-        Ok(None) if Instant::now() >= *weigh_from => {
-            stored::weigh(store, rules, clock, at).await.map(|more| {
-                *weigh_from = Instant::now() + if more { Duration::ZERO } else { WEIGH_EVERY };
-                more.then_some(at)
-            })
-        }
-        moved => moved,
-    };
-    match moved {
+    match step_or_weigh(store, rules, clock, at, weighing).await {
         Ok(next) => {
             *position = Some(next.unwrap_or(at));
             Ok(next.is_some())
@@ -119,6 +137,26 @@ async fn advance(
             Err(error)
         }
     }
+}
+
+async fn step_or_weigh(
+    store: &Store,
+    rules: &Rules,
+    clock: &dyn Clock,
+    at: Position,
+    weighing: &mut Weighing,
+) -> Result<Option<Position>, StoreError> {
+    let overdue = weighing.overdue(clock.now());
+    if !overdue && let Some(next) = step(store, rules, clock, at).await? {
+        weighing.stepped = true;
+        return Ok(Some(next));
+    }
+    if !overdue && Instant::now() < weighing.from {
+        return Ok(None);
+    }
+    let more = stored::weigh(store, rules, clock, at).await?;
+    weighing.weighed(more, clock.now());
+    Ok((more || overdue).then_some(at))
 }
 
 /// Derives the next deliveries; `None` when there are none. The clock tells when beliefs were taken back, nothing else.
@@ -263,4 +301,23 @@ fn indexed(call: Call, facts: &Facts, undecided: &BTreeSet<LegId>) -> IndexedCal
 fn delta(((identity, hour), counts): ((String, Timestamp), coverage::Counts)) -> CoverageDelta {
     let [inbound_expected, inbound_seen, outbound_expected, outbound_seen] = counts;
     CoverageDelta { identity, hour, inbound_expected, inbound_seen, outbound_expected, outbound_seen }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn where_deliveries_never_cease_likeness_takes_turns_with_them_until_all_is_weighed() {
+        let at = |seconds: i64| Timestamp(seconds * 1_000_000);
+        let mut weighing = Weighing { from: Instant::now(), done_at: at(0), stepped: true };
+        assert!(!weighing.overdue(at(59)) && weighing.overdue(at(60)));
+        weighing.weighed(true, at(60));
+        assert!(!weighing.overdue(at(61)), "deliveries are next");
+        weighing.stepped = true;
+        assert!(weighing.overdue(at(61)));
+        weighing.weighed(false, at(61));
+        weighing.stepped = true;
+        assert!(!weighing.overdue(at(120)) && weighing.overdue(at(121)));
+    }
 }
