@@ -1,7 +1,7 @@
 //! What of a leg is compared, as small numbers: comparing two legs happens millions of times.
 
 use crate::model::{Identity, Leg, Protocol, SpiffeId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 /// One leg. Numbers stand for texts: equal numbers, equal texts, on both sides alike.
@@ -24,12 +24,19 @@ pub struct Feature {
     pub own: Option<u32>,
     /// The connection, by this side's addresses; a network may have rewritten them, but the same way for all its calls.
     pub connection: Option<u32>,
+    /// The callee's own address: a network may rewrite only the caller's. Known only where both sides name some in common.
+    pub at: Option<u32>,
 }
 
 impl Feature {
     pub fn end_us(&self) -> i64 {
         self.start_us + self.duration_ms * 1_000
     }
+}
+
+/// Both are known and not the same.
+pub fn differ(a: Option<u32>, b: Option<u32>) -> bool {
+    matches!((a, b), (Some(a), Some(b)) if a != b)
 }
 
 /// Both rows, by start.
@@ -45,8 +52,10 @@ pub struct Features {
 impl Features {
     pub fn of(clients: &[&Leg], servers: &[&Leg]) -> Self {
         let mut names = Names::default();
-        let clients = clients.iter().map(|leg| names.feature(leg)).collect();
-        let servers = servers.iter().map(|leg| names.feature(leg)).collect();
+        let mut clients: Vec<Feature> = clients.iter().map(|leg| names.feature(leg)).collect();
+        let servers: Vec<Feature> = servers.iter().map(|leg| names.feature(leg)).collect();
+        let told: HashSet<u32> = servers.iter().filter_map(|s| s.at).collect();
+        clients.iter_mut().for_each(|c| c.at = c.at.filter(|at| told.contains(at)));
         Features {
             clients,
             servers,
@@ -102,6 +111,7 @@ impl<'a> Names<'a> {
             authority: leg.authority.as_deref().map(|text| number(&mut self.texts, text)),
             peer: known(&leg.peer).map(|text| number(&mut self.texts, text)),
             own: known(&leg.local).map(|text| number(&mut self.texts, text)),
+            at: leg.socket.as_ref().map(|s| number(&mut self.texts, &s.server)),
             connection: connection.map(|c| number(&mut self.connections, c)),
         }
     }

@@ -5,7 +5,7 @@
 //! all alike the pile of 20 seconds stands more than fifty standard deviations above the rest, so no rare request is needed,
 //! though each one helps. Where no pile stands out, or a second one is nearly as high (calls at a steady beat), it says nothing.
 
-use super::features::{Feature, Features};
+use super::features::{Feature, Features, differ};
 use std::collections::{BTreeMap, HashMap};
 
 /// Width of a place in which differences are counted, and how many neighbours are taken together.
@@ -22,6 +22,9 @@ const LEAST_SUPPORT: f64 = 5.0;
 const SECOND_BEST: f64 = 0.7;
 /// Within this of the best pile, what lies there belongs to it.
 const OWN_FOOT: usize = 25;
+
+/// Ways from one proxy's clock to another's by way of others tell the same within this, or nothing.
+const AGREE_US: f64 = 12_000.0;
 
 /// Difference (server's clock - client's clock, plus the usual delay) as a line over time.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,7 +58,39 @@ pub fn estimate(features: &Features, slack_us: i64) -> Offsets {
             }
         }
     }
-    offsets
+    by_way_of_others(
+        &clients.into_keys().collect::<Vec<_>>(),
+        &servers.into_keys().collect::<Vec<_>>(),
+        offsets,
+    )
+}
+
+/// Completes what follows from the rest: from one caller's proxy to another's by way of a callee's proxy that both have called.
+fn by_way_of_others(clients: &[u32], servers: &[u32], told: Offsets) -> Offsets {
+    let mut all = told.clone();
+    for (&client, &server) in clients.iter().flat_map(|c| servers.iter().map(move |s| (c, s))) {
+        if told.contains_key(&(client, server)) {
+            continue;
+        }
+        let mut ways: Vec<(i64, f64)> = told
+            .iter()
+            .filter_map(|(&(other_client, other_server), between)| {
+                let from = told.get(&(client, other_server))?;
+                let to = told.get(&(other_client, server))?;
+                Some((from.at_us, from.offset_us - between.offset_us + to.offset_us))
+            })
+            .collect();
+        ways.sort_by(|a, b| a.1.total_cmp(&b.1));
+        let (Some((first, last)), Some(&(at_us, offset_us))) =
+            (ways.first().zip(ways.last()), ways.get(ways.len() / 2))
+        else {
+            continue;
+        };
+        if last.1 - first.1 <= AGREE_US {
+            all.insert((client, server), Offset { at_us, offset_us, drift: 0.0 });
+        }
+    }
+    all
 }
 
 fn by_observer(row: &[Feature]) -> BTreeMap<u32, Vec<&Feature>> {
@@ -64,11 +99,13 @@ fn by_observer(row: &[Feature]) -> BTreeMap<u32, Vec<&Feature>> {
     by_observer
 }
 
-type ByKind = HashMap<u32, Vec<(i64, i64)>>;
+/// Start, duration, and the callee's address.
+type Moment = (i64, i64, Option<u32>);
+type ByKind = HashMap<u32, Vec<Moment>>;
 
 fn starts_by_kind(row: &[&Feature]) -> ByKind {
     let mut by_kind = ByKind::new();
-    row.iter().for_each(|f| by_kind.entry(f.kind).or_default().push((f.start_us, f.duration_ms)));
+    row.iter().for_each(|f| by_kind.entry(f.kind).or_default().push((f.start_us, f.duration_ms, f.at)));
     by_kind
 }
 
@@ -76,8 +113,8 @@ fn starts_by_kind(row: &[&Feature]) -> ByKind {
 fn pile(clients: &ByKind, servers: &[&Feature], slack_us: i64) -> Option<f64> {
     let near = |server: &Feature| {
         let of_kind = clients.get(&server.kind).map_or(&[][..], |v| &v[..]);
-        let from = of_kind.partition_point(|(start, _)| *start < server.start_us - slack_us);
-        let to = of_kind.partition_point(|(start, _)| *start <= server.start_us + slack_us);
+        let from = of_kind.partition_point(|(start, ..)| *start < server.start_us - slack_us);
+        let to = of_kind.partition_point(|(start, ..)| *start <= server.start_us + slack_us);
         &of_kind[from..to]
     };
     let mut by_rivals: Vec<(usize, usize)> =
@@ -89,8 +126,10 @@ fn pile(clients: &ByKind, servers: &[&Feature], slack_us: i64) -> Option<f64> {
     let mut spent = 0;
     for (_, i) in by_rivals {
         let server = servers[i];
-        let fits = |(_, duration): &&(i64, i64)| LONGER_MS.contains(&(duration - server.duration_ms));
-        let fitting: Vec<i64> = near(server).iter().filter(fits).map(|(start, _)| *start).collect();
+        let fits = |(_, duration, at): &&Moment| {
+            LONGER_MS.contains(&(duration - server.duration_ms)) && !differ(*at, server.at)
+        };
+        let fitting: Vec<i64> = near(server).iter().filter(fits).map(|(start, ..)| *start).collect();
         spent += near(server).len();
         if spent > BUDGET {
             break;
@@ -135,4 +174,32 @@ fn maximum(values: &[f64], range: std::ops::Range<usize>) -> Option<(usize, f64)
 /// The highest single bin of the pile.
 fn middle(weight: &[f64], first: usize) -> usize {
     maximum(weight, first..first + SMOOTH).map_or(first, |(bin, _)| bin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn apart(offset_us: f64) -> Offset {
+        Offset { at_us: 0, offset_us, drift: 0.0 }
+    }
+
+    #[test]
+    fn clocks_that_never_met_are_told_by_those_that_both_have_met() {
+        let told = Offsets::from([((0, 8), apart(1e6)), ((1, 8), apart(3e6)), ((1, 9), apart(-2e6))]);
+        let all = by_way_of_others(&[0, 1], &[8, 9], told);
+        assert_eq!(all[&(0, 9)].offset_us, -4e6);
+    }
+
+    #[test]
+    fn ways_that_contradict_each_other_tell_nothing() {
+        let told = Offsets::from([
+            ((0, 8), apart(1e6)),
+            ((1, 8), apart(3e6)),
+            ((1, 9), apart(-2e6)),
+            ((2, 8), apart(0.0)),
+            ((2, 9), apart(0.0)),
+        ]);
+        assert!(!by_way_of_others(&[0, 1, 2], &[8, 9], told).contains_key(&(0, 9)));
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::belief::{Edge, marginals};
 use super::delays::{Delays, EARLIEST_US, LATEST_US, Logarithms};
-use super::features::{Feature, Features};
+use super::features::{Feature, Features, differ};
 use super::offset::{Offset, Offsets};
 use super::sweep::refine;
 use super::ties::Ties;
@@ -15,6 +15,8 @@ const KEPT: usize = 16;
 /// How often both sides of a call say the same: status and byte counts differ where a call was cut short (14 of 1,004 in
 /// `fullstack-a`, 16 of 1,349 in `hop`); the authority never did.
 const ALIKE: f64 = 0.985;
+/// How often both sides name the same address of the callee where they name the same ones at all.
+const SAME_ADDRESS: f64 = 0.998;
 /// Share of lines that are lost, before anything is known, and within which bounds it is believed.
 const LOSS: f64 = 0.05;
 const LOSS_BOUNDS: (f64, f64) = (0.002, 0.98);
@@ -207,10 +209,6 @@ impl<'a> Belief<'a> {
     }
 }
 
-fn differ(a: Option<u32>, b: Option<u32>) -> bool {
-    matches!((a, b), (Some(a), Some(b)) if a != b)
-}
-
 fn by_request(servers: &[Feature]) -> HashMap<(u32, u32), Vec<u32>> {
     let mut by_request: HashMap<(u32, u32), Vec<u32>> = HashMap::new();
     for (place, server) in servers.iter().enumerate() {
@@ -283,6 +281,8 @@ struct Chance {
     kind: HashMap<u32, f64>,
     durations: HashMap<(u32, u32), f64>,
     duration: HashMap<u32, f64>,
+    /// Server legs by the callee's address.
+    at: HashMap<u32, f64>,
     all: f64,
     /// Server legs of the same request that begin within half a second, per microsecond.
     around: Vec<f64>,
@@ -299,6 +299,7 @@ impl Chance {
             kind: HashMap::new(),
             durations: HashMap::new(),
             duration: HashMap::new(),
+            at: HashMap::new(),
             all: features.servers.len() as f64,
             around: around(features),
         };
@@ -308,6 +309,7 @@ impl Chance {
             *chance.kind.entry(server.kind).or_default() += 1.0;
             *chance.durations.entry((server.request, place)).or_default() += 1.0;
             *chance.duration.entry(place).or_default() += 1.0;
+            server.at.into_iter().for_each(|at| *chance.at.entry(at).or_default() += 1.0);
         }
         chance
     }
@@ -322,8 +324,20 @@ impl Chance {
         let here = self.durations.get(&(server.request, bin)).copied().unwrap_or(0.0);
         let duration = (here + FEW * anywhere) / (of_request + FEW) / width_ms;
         agreement(client, server, self.kind.get(&server.kind).copied().unwrap_or(1.0) / of_request)
+            + self.address(client, server)
             - rate.ln()
             - duration.ln()
+    }
+
+    fn address(&self, client: &Feature, server: &Feature) -> f64 {
+        match (client.at, server.at) {
+            (Some(sent), Some(came)) if sent == came => {
+                let share = self.at.get(&came).copied().unwrap_or(1.0) / self.all;
+                (SAME_ADDRESS / share + 1.0 - SAME_ADDRESS).ln()
+            }
+            (Some(_), Some(_)) => (1.0 - SAME_ADDRESS).ln(),
+            _ => 0.0,
+        }
     }
 }
 
