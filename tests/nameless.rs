@@ -6,7 +6,6 @@ mod traffic;
 use calltrail::correlate::likeness::{Alike, LEAST, alike};
 use calltrail::model::{Leg, Side};
 use std::collections::BTreeSet;
-use std::time::Instant;
 use traffic::{Traffic, Wire};
 
 /// Two clocks, each at most 2.5 s off.
@@ -85,58 +84,4 @@ fn two_meshes_that_never_met_are_not_paired() {
     let (ours, theirs) = (Vec::leak(ours), Vec::leak(theirs));
     let found = alike(&row(ours, Side::Client), &row(theirs, Side::Server), SLACK_US, LEAST);
     assert_eq!(found, [], "lines of different calls");
-}
-
-#[test]
-#[ignore = "a table for people: cargo test --release --test nameless -- --ignored --nocapture"]
-fn table() {
-    let least = std::env::var("LEAST").map_or(LEAST, |least| least.parse().unwrap());
-    println!(
-        "{:44} {:>6} {:>6} {:>9} {:>6} {:>11}",
-        "traffic", "calls", "paired", "precision", "recall", "calibration"
-    );
-    for (name, traffic) in
-        cases().into_iter().filter(|(n, _)| n.contains(&std::env::var("CASE").unwrap_or_default()))
-    {
-        let begun = Instant::now();
-        let m = Measure::of(&traffic, least);
-        let figures = (m.precision(), m.recall(), m.calibration_error());
-        println!(
-            "{name:44} {:6} {:6} {:9.4} {:6.4} {:11.4}   {:.1?}",
-            m.whole,
-            m.paired,
-            figures.0,
-            figures.1,
-            figures.2,
-            begun.elapsed()
-        );
-        for (n, said, right) in m.classes.iter().filter(|c| c.0 > 0 && std::env::var("CLASSES").is_ok()) {
-            println!("    {n:6} said {:.4} right {:.4}", said / *n as f64, *right as f64 / *n as f64);
-        }
-    }
-}
-
-fn cases() -> Vec<(String, Traffic)> {
-    let mut cases = Vec::new();
-    for (wire, name) in [(Wire::Http1, "HTTP/1.1"), (Wire::Http2, "HTTP/2")] {
-        for rate in [1.0, 10.0, 100.0, 1_000.0] {
-            cases.push((
-                format!("{name}, {rate}/s"),
-                Traffic { calls_per_second: rate, wire, ..Traffic::default() },
-            ));
-        }
-        let hot = Traffic { calls_per_second: 1_000.0, wire, ..Traffic::default() };
-        let more = [
-            ("5 % loss", Traffic { loss: 0.05, ..hot.clone() }),
-            ("no loss", Traffic { loss: 0.0, ..hot.clone() }),
-            ("42 % identical", Traffic { identical: 0.42, ..hot.clone() }),
-            ("all identical", Traffic { identical: 1.0, ..hot.clone() }),
-            ("in fan-outs of 24", Traffic { fan_out: 24, ..hot.clone() }),
-            ("3 callers", Traffic { callers: 3, ..hot.clone() }),
-            ("clocks drift by 100 ppm", Traffic { drift_ppm: 100.0, ..hot.clone() }),
-            ("5 % loss, other seed", Traffic { loss: 0.05, seed: 7, ..hot.clone() }),
-        ];
-        cases.extend(more.into_iter().map(|(what, traffic)| (format!("{name}, 1000/s, {what}"), traffic)));
-    }
-    cases
 }

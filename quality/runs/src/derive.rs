@@ -5,7 +5,7 @@
 //! that findings of absence are held against. `tests/same_as_store.rs` holds this against the real path, call by call.
 
 use calltrail::correlate::adopt::{adopt, is_orphan, left_at};
-use calltrail::correlate::coverage::{self, Coverage};
+use calltrail::correlate::coverage::{self, Counts, Coverage};
 use calltrail::correlate::facts::Facts;
 use calltrail::correlate::likeness::decide::decide_all;
 use calltrail::correlate::{Rules, assemble};
@@ -51,19 +51,38 @@ pub fn join(legs: Vec<Leg>, rules: &Rules) -> Derived {
 }
 
 impl Derived {
-    /// The findings of a call that hold at `as_of`: the store's `HOLDS`.
+    /// The findings of a call that hold at `as_of`: the store's `HOLDS`, but for windows in which somebody was blind.
     pub fn findings<'a>(&'a self, call: &'a Call, as_of: Timestamp) -> impl Iterator<Item = &'a Finding> {
         let hour = call.start.hour();
         call.findings.iter().filter(move |f| {
-            let reported = |observer: &String| {
-                let counts = self.coverage.get(&(observer.clone(), hour));
-                counts.is_some_and(|&[expected, seen, out_expected, out_seen]| match expected {
-                    1.. => seen * 100 >= expected * 99,
-                    _ => out_seen >= 1 && out_seen * 100 >= out_expected * 99,
-                })
-            };
-            f.raised_at <= as_of && f.absent_observer.as_ref().is_none_or(reported)
+            let missing_from = [&f.absent_instance, &f.absent_observer].into_iter().flatten();
+            let judged = missing_from.flat_map(|who| [self.at(who, hour), self.before(who, hour)]);
+            let reported = judged.flatten().find_map(reported_well).unwrap_or(false);
+            f.raised_at <= as_of && (f.absent_observer.is_none() || reported)
         })
+    }
+
+    fn at(&self, who: &str, hour: Timestamp) -> Option<Counts> {
+        self.coverage.get(&(who.to_owned(), hour)).copied()
+    }
+
+    /// The day before, if anything tells of the observer since.
+    fn before(&self, who: &str, hour: Timestamp) -> Option<Counts> {
+        let of = |from: Timestamp, to: Timestamp| {
+            self.coverage.range((who.to_owned(), from)..(who.to_owned(), to)).map(|(_, counts)| *counts)
+        };
+        of(hour, Timestamp(i64::MAX)).next()?;
+        let sum = |a: Counts, b: Counts| std::array::from_fn(|i| a[i] + b[i]);
+        of(hour.plus_us(-86_400_000_000), hour).reduce(sum)
+    }
+}
+
+/// `None` where nothing was to be reported.
+fn reported_well([expected, seen, out_expected, out_seen]: Counts) -> Option<bool> {
+    match (expected, out_expected) {
+        (1.., _) => Some(seen * 100 >= expected * 99),
+        (_, 1..) => Some(out_seen * 100 >= out_expected * 99),
+        _ => None,
     }
 }
 
