@@ -15,6 +15,7 @@ const USAGE: &str = "\
 cargo xtask test                 installs what the tests need into .testbed/ and runs every test
 cargo xtask test --only NAME     the same testbed, but only tests/NAME.rs, or the tests whose name contains NAME
 cargo xtask testbed              installs only, and prints the environment that the tests read
+cargo xtask sim ...              writes a simulated world: the lines of edge and mesh, and the truth beside them
 cargo xtask score ...            holds an export against truth; without more words it says what it needs
 cargo xtask join-quality ...     measures the join in simulated worlds and on real captures, writes docs/join-quality.md";
 

@@ -55,6 +55,10 @@ pub fn run_all(root: &Path, environment: &Environment, tally: &mut Tally) -> Res
     )?;
     count(cargo("test --workspace --lib --bins --tests --no-fail-fast"), "tests failed: see above", tally)?;
     count(cargo("test --doc"), "examples in the documentation failed: see above", tally)?;
+    run(
+        cargo("run --release --package calltrail-quality -- --quick"),
+        "the join has become worse: a figure that must be zero is not, see the table above",
+    )?;
     let mut doc = cargo("doc --no-deps");
     doc.env("RUSTDOCFLAGS", "-Dwarnings");
     run(doc, "rustdoc has something to say: see above")
