@@ -2,7 +2,7 @@
 //!
 //! Belief propagation is too sure of itself where many legs are alike. Legs that could be one call lie close together in time, so
 //! the ways to pair them can be summed exactly by going through the client legs in order and keeping, as a state, only which
-//! server legs are taken that a later client leg could still want. Where there are more states than [`STATES`], the least probable
+//! server legs are taken that a later client leg could still want. Where there are more states than `STATES`, the least probable
 //! are given up.
 
 use super::belief::Edge;

@@ -2,7 +2,7 @@
 //! basis, the parent, the principal hop by hop, and what would withdraw each finding.
 //!
 //! It decides nothing. It joins the call's component again by the same functions and asks the same predicates for their
-//! reasons, so that an explanation cannot disagree with the join. Nothing of it is stored. Only [`component`] asks the store.
+//! reasons, so that an explanation cannot disagree with the join. Nothing of it is stored. Only `component` asks the store.
 
 mod alike;
 mod basis;
