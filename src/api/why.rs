@@ -69,7 +69,10 @@ async fn counts(store: &Store, why: &Why) -> Result<BTreeMap<String, String>, St
         let mut known = None;
         for who in finding.absent_instance.iter().chain([observer]) {
             let measured = store.coverage(who, hour).await?.filter(|[a, _, b, _]| *a > 0 || *b > 0);
-            known = known.or_else(|| measured.map(|measured| (who, measured)));
+            known = measured.map(|measured| (who, measured));
+            if known.is_some() {
+                break;
+            }
         }
         let name = |key: &str| key.rsplit('/').next().unwrap_or(key).replacen('@', " at ", 1);
         let sentence = match known {

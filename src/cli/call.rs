@@ -9,6 +9,7 @@ use super::{page, table};
 use crate::api::lookup::MOST_CALLS;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OneFormat {
@@ -18,6 +19,17 @@ pub enum OneFormat {
     Json,
     /// One JSON object on one line
     Ndjson,
+}
+
+impl OneFormat {
+    /// One answer in this form; `page` makes the one for people.
+    pub fn tell<T: Serialize>(self, told: &T, page: impl FnOnce(&T) -> String) -> Result<String> {
+        match self {
+            OneFormat::Page => Ok(page(told)),
+            OneFormat::Json => Ok(format!("{}\n", serde_json::to_string_pretty(told)?)),
+            OneFormat::Ndjson => ndjson(std::slice::from_ref(told)),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -39,11 +51,7 @@ pub async fn run(args: CallArgs, place: &Place) -> Result<()> {
     match asked.call(&args.id, args.as_of.as_of).await? {
         Hit::One(call) => {
             let evidence = if args.lines { Some(asked.evidence(&call).await?) } else { None };
-            emit(&match args.format {
-                OneFormat::Page => page::call(&call, evidence.as_ref(), Paint::of_stdout()),
-                OneFormat::Json => format!("{}\n", serde_json::to_string_pretty(&call)?),
-                OneFormat::Ndjson => ndjson(&[call])?,
-            })
+            emit(&args.format.tell(&call, |call| page::call(call, evidence.as_ref(), Paint::of_stdout()))?)
         }
         Hit::Several(calls) if args.format == OneFormat::Page => {
             emit(&table::calls(&calls, Paint::of_stdout()))?;

@@ -26,14 +26,9 @@ pub struct HistoryArgs {
 }
 
 pub async fn run(args: HistoryArgs, place: &Place) -> Result<()> {
-    // A server tells grace by its own rules.
-    let rules = if place.server.is_some() { Default::default() } else { args.rules.load(place)? };
+    let rules = args.rules.load_unless_served(place)?;
     let history = Asked::of(place).await?.history(&args.id, args.as_of.as_of, &rules).await?;
-    emit(&match args.format {
-        OneFormat::Page => page(&history, Paint::of_stdout()),
-        OneFormat::Json => format!("{}\n", serde_json::to_string_pretty(&history)?),
-        OneFormat::Ndjson => super::calls::ndjson(&[history])?,
-    })
+    emit(&args.format.tell(&history, |history| page(history, Paint::of_stdout()))?)
 }
 
 fn page(history: &HistoryDto, paint: Paint) -> String {

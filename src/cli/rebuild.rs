@@ -33,6 +33,11 @@ impl RulesArg {
         let directory = place.database_url.is_none().then_some(place.data_dir.as_path());
         Ok(crate::config::rules(self.rules.as_deref(), directory)?)
     }
+
+    /// A server that is asked tells by its own rules.
+    pub fn load_unless_served(&self, place: &Place) -> Result<Rules> {
+        if place.server.is_some() { Ok(Rules::default()) } else { self.load(place) }
+    }
 }
 
 pub async fn run(args: RebuildArgs, place: &Place) -> Result<()> {

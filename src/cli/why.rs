@@ -24,12 +24,7 @@ pub struct WhyArgs {
 }
 
 pub async fn run(args: WhyArgs, place: &Place) -> Result<()> {
-    // A server explains by its own rules.
-    let rules = if place.server.is_some() { Default::default() } else { args.rules.load(place)? };
+    let rules = args.rules.load_unless_served(place)?;
     let why = Asked::of(place).await?.why(&args.id, args.as_of.as_of, &rules).await?;
-    emit(&match args.format {
-        OneFormat::Page => why_page::why(&why, Paint::of_stdout()),
-        OneFormat::Json => format!("{}\n", serde_json::to_string_pretty(&why)?),
-        OneFormat::Ndjson => super::calls::ndjson(&[why])?,
-    })
+    emit(&args.format.tell(&why, |why| why_page::why(why, Paint::of_stdout()))?)
 }

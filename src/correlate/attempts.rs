@@ -1,9 +1,6 @@
 //! The attempts of one request, where the caller's format does not say how many there were.
 
-use crate::model::{ClockOffset, Leg, Observer, Timestamp};
-
-/// Start times and durations are cut off to whole milliseconds each.
-const ROUNDING_US: i64 = 2_000;
+use crate::model::{ClockOffset, Leg, Observer, ROUNDING_US, Timestamp};
 
 /// The attempts of a request that are known so far. All times are by the clock of the proxy that served them.
 pub struct Attempts<'a> {
@@ -26,14 +23,17 @@ impl<'a> Attempts<'a> {
         Attempts { observer: &first.observer, from, to, first, last }
     }
 
-    /// The one among `free` that came right before the first known one, or right after the last if that failed.
-    pub fn next<'b>(&self, free: &[&'b Leg]) -> Option<&'b Leg> {
-        let during = |l: &&&Leg| l.observer == *self.observer && l.start >= self.from && l.end() <= self.to;
-        let before = |l: &&&Leg| failed(l) && l.end() <= self.first.start.plus_us(ROUNDING_US);
-        let after = |l: &&&Leg| failed(self.last) && l.start.plus_us(ROUNDING_US) >= self.last.end();
-        let earlier = free.iter().filter(during).filter(before).max_by_key(|l| (l.start, l.id));
-        let later = || free.iter().filter(during).filter(after).min_by_key(|l| (l.start, l.id));
-        earlier.or_else(later).copied()
+    /// Place of the one among `free` that came right before the first known one, or right after the last if that failed.
+    pub fn next(&self, free: &[(usize, &Leg)]) -> Option<usize> {
+        // Start times and durations are cut off to whole milliseconds each.
+        let slack_us = 2 * ROUNDING_US;
+        let during = |l: &Leg| l.observer == *self.observer && l.start >= self.from && l.end() <= self.to;
+        let before = |l: &Leg| failed(l) && l.end() <= self.first.start.plus_us(slack_us);
+        let after = |l: &Leg| failed(self.last) && l.start.plus_us(slack_us) >= self.last.end();
+        let under_way = || free.iter().filter(|(_, l)| during(l));
+        let earlier = under_way().filter(|(_, l)| before(l)).max_by_key(|(_, l)| (l.start, l.id));
+        let later = || under_way().filter(|(_, l)| after(l)).min_by_key(|(_, l)| (l.start, l.id));
+        earlier.or_else(later).map(|(place, _)| *place)
     }
 }
 

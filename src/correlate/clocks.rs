@@ -10,7 +10,7 @@
 use super::compat::{contradiction_but_time, overlap, slack_of};
 use super::edge_pairs::contradicts;
 use super::potentials::Potentials;
-use crate::model::{ClockOffset, Leg, LegId, Observer, ObserverKind, Protocol, Side, Timestamp};
+use crate::model::{ClockOffset, Leg, LegId, Observer, ObserverKind, Protocol, ROUNDING_US, Side, Timestamp};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -167,7 +167,7 @@ impl Times<'_> {
 /// Whatever the clocks say: both were logged in whole milliseconds, cut off.
 fn lasts_longer(server: &Leg, client: &Leg) -> bool {
     let both = server.duration_us.zip(client.duration_us);
-    both.is_some_and(|(server_us, client_us)| server_us > client_us.saturating_add(1_000))
+    both.is_some_and(|(server_us, client_us)| server_us > client_us.saturating_add(ROUNDING_US))
 }
 
 fn anchors(legs: &[Leg]) -> Vec<Anchor> {
@@ -219,7 +219,7 @@ fn possible(legs: &[Leg], places: &[usize]) -> Vec<Anchor> {
         *of_server.entry(server).or_insert(0_usize) += 1;
     }
     let alone = |client: usize, server: usize| {
-        of_server[&server] == 1 && of_client[&client] <= legs[client].attempts.unwrap_or(1).max(1) as usize
+        of_server[&server] == 1 && of_client[&client] <= legs[client].most_attempts()
     };
     pairs.iter().map(|&(c, s)| Anchor::new(legs, c, s, alone(c, s))).collect()
 }

@@ -5,12 +5,12 @@ use super::align::{align, nest, strain_us};
 use super::alike::{Alike, interchangeable};
 use super::attempts::Attempts;
 use super::clocks::Times;
-use super::compat::{both_verified, contradiction, contradiction_but_time, differ, slack_of};
-use super::group::{Choice, Group, Rule};
+use super::compat::{both_verified, contradiction_but_time, differ, slack_of};
+use super::group::{CERTAIN_PPM, Choice, Group, Rule};
 use super::rivals::Rivals;
-use super::runs::{WEIGHED_PAIRS, may_pair, runs};
+use super::runs::{WEIGHED_PAIRS, may_be_one, may_stand_in_row, runs};
 use super::sockets::{ToldSockets, name_other_sockets};
-use crate::model::{Basis, IdentityKind, Leg, Protocol, Side};
+use crate::model::{Basis, Leg, Protocol, Side};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Confidence that two legs are one call and no other's of the same kind, by what could still have swapped them. Set by what simulated
@@ -65,7 +65,6 @@ struct Join<'a> {
 
 impl<'a> Join<'a> {
     fn new(legs: &'a [Leg], places: &[usize], times: Times<'a>) -> Self {
-        // What a terminating gateway sends on goes to a server outside the mesh: no proxy of ours sees it arrive.
         let clients = places.iter().copied().filter(|&i| legs[i].side == Side::Client);
         let servers: Vec<usize> = places.iter().copied().filter(|&i| legs[i].side == Side::Server).collect();
         Join {
@@ -89,21 +88,12 @@ impl<'a> Join<'a> {
     }
 
     fn fits(&self, client: usize, server: usize) -> bool {
-        self.legs[client].peer.kind != IdentityKind::External
-            && contradiction(&self.legs[client], &self.legs[server], self.times).is_none()
-            && !self.told.elsewhere(&self.legs[client], &self.legs[server])
+        may_be_one(&self.legs[client], &self.legs[server], self.times, &self.told)
     }
 
-    /// The same for the legs of one row, of which each either shares a key with the other or has none.
-    fn may_be_one(&self, client: &Leg, server: &Leg) -> bool {
-        client.peer.kind != IdentityKind::External
-            && may_pair(client, server, self.times)
-            && !self.told.elsewhere(client, server)
-    }
-
-    /// Attempts that may still be told by a server leg. A timeout or reset can hide how many there were: never below one.
+    /// Attempts that may still be told by a server leg.
     fn room(&self, client: usize) -> usize {
-        let attempts = self.legs[client].attempts.unwrap_or(1).max(1) as usize;
+        let attempts = self.legs[client].most_attempts();
         attempts.saturating_sub(self.taken_by.get(&client).map_or(0, Vec::len))
     }
 
@@ -162,7 +152,7 @@ impl<'a> Join<'a> {
         clients.sort_by_key(by_start);
         servers.sort_by_key(by_start);
         let slack_us = clients.first().map_or(0, |&c| slack_of(&self.legs[c], self.times.slack_us));
-        let fits = |c: &Leg, s: &Leg| self.may_be_one(c, s);
+        let fits = |c: &Leg, s: &Leg| may_stand_in_row(c, s, self.times, &self.told);
         for (clients, servers) in runs(self.legs, &clients, &servers, slack_us, fits) {
             self.align_run(&clients, &servers);
         }
@@ -170,7 +160,7 @@ impl<'a> Join<'a> {
 
     fn align_run(&mut self, clients: &[usize], servers: &[usize]) {
         let row = |places: &[usize]| places.iter().map(|&i| &self.legs[i]).collect::<Vec<_>>();
-        let compatible = |c: &Leg, s: &Leg| self.may_be_one(c, s);
+        let compatible = |c: &Leg, s: &Leg| may_stand_in_row(c, s, self.times, &self.told);
         let mut pairs = align(&row(clients), &row(servers), compatible);
         let http2 = clients.first().is_some_and(|&c| self.legs[c].protocol == Protocol::Http2);
         let weighed = clients.len().saturating_mul(servers.len()) <= WEIGHED_PAIRS;
@@ -197,9 +187,8 @@ impl<'a> Join<'a> {
     /// else by who contains whom.
     fn by_request<K: Ord>(&mut self, key: impl Fn(&Leg) -> Option<(K, Option<String>)>) {
         for (_, (clients, servers)) in self.buckets(key) {
-            let fresh = clients
-                .iter()
-                .all(|c| !self.taken_by.contains_key(c) && self.legs[*c].attempts.unwrap_or(1) <= 1);
+            let fresh =
+                clients.iter().all(|c| !self.taken_by.contains_key(c) && self.legs[*c].most_attempts() <= 1);
             if fresh {
                 self.in_order(&clients, &servers);
             } else {
@@ -240,11 +229,10 @@ impl<'a> Join<'a> {
         let fits = |s: &&usize| {
             self.free_servers.contains(s) && contradiction_but_time(leg, &self.legs[**s]).is_none()
         };
-        let free: Vec<&Leg> = near.iter().filter(fits).map(|&s| &self.legs[s]).collect();
-        let Some(next) = attempts.next(&free).map(|leg| leg.id) else { return false };
-        let server = near.iter().copied().find(|&s| self.legs[s].id == next);
-        server.into_iter().for_each(|s| self.take(client, s, 1, near.len()));
-        server.is_some()
+        let free: Vec<(usize, &Leg)> = near.iter().filter(fits).map(|&s| (s, &self.legs[s])).collect();
+        let next = attempts.next(&free);
+        next.into_iter().for_each(|server| self.take(client, server, 1, near.len()));
+        next.is_some()
     }
 
     /// One side's request id is unknown: the trace, the identities, method, path and time must do.
@@ -291,7 +279,10 @@ impl<'a> Join<'a> {
                 Basis::Inferred => interchangeable.get(&client).copied().unwrap_or(1),
                 _ => 1,
             };
-            let ppm = self.confidence_ppm(client, &servers, &rivals);
+            let ppm = match basis {
+                Basis::Inferred => self.confidence_ppm(client, &servers, &rivals),
+                _ => CERTAIN_PPM,
+            };
             let choices = servers.iter().filter_map(|s| Some((*s, *self.choices.get(s)?))).collect();
             let group = Group::joined(vec![client], servers, basis, ppm, ambiguous);
             groups.push(Group { choices, ..group });

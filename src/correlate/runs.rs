@@ -3,7 +3,8 @@
 
 use super::clocks::Times;
 use super::compat::{contradiction, share_a_key};
-use crate::model::{Leg, Timestamp};
+use super::sockets::ToldSockets;
+use crate::model::{IdentityKind, Leg, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// More pairs than this are not weighed one by one: the order of the rows decides.
@@ -12,8 +13,24 @@ pub const WEIGHED_PAIRS: usize = 250_000;
 /// Nothing speaks against the pair, and either they share a key or one of them has none: two legs that name different kinds
 /// of things could only be brought together by standing in the same step.
 pub fn may_pair(client: &Leg, server: &Leg, times: Times) -> bool {
-    contradiction(client, server, times).is_none()
-        && (share_a_key(client, server) || client.is_nameless() || server.is_nameless())
+    contradiction(client, server, times).is_none() && are_tied(client, server)
+}
+
+fn are_tied(client: &Leg, server: &Leg) -> bool {
+    share_a_key(client, server) || client.is_nameless() || server.is_nameless()
+}
+
+/// Neither the two legs nor where the other ends of their connections are speak against one call. What a terminating gateway sends on
+/// goes to a server outside the mesh: no proxy of ours sees it arrive.
+pub fn may_be_one(client: &Leg, server: &Leg, times: Times, told: &ToldSockets) -> bool {
+    client.peer.kind != IdentityKind::External
+        && contradiction(client, server, times).is_none()
+        && !told.elsewhere(client, server)
+}
+
+/// The same for the legs of one row, of which each either shares a key with the other or has none.
+pub fn may_stand_in_row(client: &Leg, server: &Leg, times: Times, told: &ToldSockets) -> bool {
+    may_be_one(client, server, times, told) && are_tied(client, server)
 }
 
 /// The two rows cut into runs that nothing ties: connected sets of clients and servers of which each may be the other's side, as

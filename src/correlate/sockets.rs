@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Both ends of a call that was not retried name their connection, and not the same. Of a retried call the client names the last
 /// attempt's only.
 pub fn name_other_sockets(client: &Leg, server: &Leg) -> bool {
-    client.attempts.unwrap_or(1) <= 1 && differ(&client.socket, &server.socket)
+    client.most_attempts() <= 1 && differ(&client.socket, &server.socket)
 }
 
 /// The connections that the two sides of each request and trace name.

@@ -268,6 +268,10 @@ pub(super) async fn gather_facts(store: &Store, closure: &Closure) -> Result<Fac
 /// What must be written so that the store says what these calls say.
 pub(super) fn difference(closure: &Closure, calls: Vec<Call>, orphans: Vec<Call>, facts: &Facts) -> Change {
     let undecided = closure.replaced.values().flat_map(places::undecided).map(|leg| leg.id).collect();
+    let to_be_weighed = |call: Call| {
+        let unexplained = facts.is_outside_proxy(&call);
+        indexed(call, unexplained, Weighed::NotYet, &undecided)
+    };
     let mut measured: Coverage = Coverage::new();
     let (mut change, mut reporters) = (Change::default(), Reporters::default());
     let kept: BTreeSet<CallId> = calls.iter().map(|c| c.id).collect();
@@ -282,19 +286,24 @@ pub(super) fn difference(closure: &Closure, calls: Vec<Call>, orphans: Vec<Call>
         coverage::count(&mut measured, &call, 1);
         reporters.count(&call, 1);
         if closure.replaced.get(&call.id) != Some(&call) {
-            change.upserts.push(indexed(call, facts, &undecided));
+            change.upserts.push(to_be_weighed(call));
         }
     }
-    change.upserts.extend(orphans.into_iter().map(|call| indexed(call, facts, &undecided)));
+    change.upserts.extend(orphans.into_iter().map(to_be_weighed));
     change.heard.reporters = reporters.changes();
     change.coverage = measured.into_iter().filter(|(_, counts)| *counts != [0; 4]).map(delta).collect();
     change
 }
 
-/// `undecided`: legs about which likeness decided before.
-fn indexed(call: Call, facts: &Facts, undecided: &BTreeSet<LegId>) -> IndexedCall {
-    let mut keys = keys::of_call(&call, facts.is_outside_proxy(&call));
-    keys.extend(places::keys_of(&call, Weighed::NotYet, undecided));
+/// `unexplained`: as [`keys::of_call`] has it. `undecided`: legs about which likeness decided before.
+pub(super) fn indexed(
+    call: Call,
+    unexplained: bool,
+    weighed: Weighed,
+    undecided: &BTreeSet<LegId>,
+) -> IndexedCall {
+    let mut keys = keys::of_call(&call, unexplained);
+    keys.extend(places::keys_of(&call, weighed, undecided));
     IndexedCall { keys, orphan: is_orphan(&call), call }
 }
 

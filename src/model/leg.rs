@@ -233,6 +233,12 @@ impl Leg {
         self.start.plus_us(self.duration_us.unwrap_or(0))
     }
 
+    /// How many server legs a client leg may have at most: one where the line does not say, and never none, since a timeout or reset
+    /// can hide how many there were.
+    pub fn most_attempts(&self) -> usize {
+        self.attempts.unwrap_or(1).max(1) as usize
+    }
+
     pub fn caller(&self) -> &Identity {
         match self.side {
             Side::Client => &self.local,

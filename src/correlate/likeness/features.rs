@@ -34,11 +34,6 @@ impl Feature {
     }
 }
 
-/// Both are known and not the same.
-pub fn differ(a: Option<u32>, b: Option<u32>) -> bool {
-    matches!((a, b), (Some(a), Some(b)) if a != b)
-}
-
 /// Both rows, by start.
 #[derive(Debug, Default)]
 pub struct Features {

@@ -5,7 +5,8 @@
 //! all alike the pile of 20 seconds stands more than fifty standard deviations above the rest, so no rare request is needed,
 //! though each one helps. Where no pile stands out, or a second one is nearly as high (calls at a steady beat), it says nothing.
 
-use super::features::{Feature, Features, differ};
+use super::features::{Feature, Features};
+use crate::correlate::compat::differ;
 use std::collections::{BTreeMap, HashMap};
 
 /// Width of a place in which differences are counted, and how many neighbours are taken together.
@@ -127,7 +128,7 @@ fn pile(clients: &ByKind, servers: &[&Feature], slack_us: i64) -> Option<f64> {
     for (_, i) in by_rivals {
         let server = servers[i];
         let fits = |(_, duration, at): &&Moment| {
-            LONGER_MS.contains(&(duration - server.duration_ms)) && !differ(*at, server.at)
+            LONGER_MS.contains(&(duration - server.duration_ms)) && !differ(at, &server.at)
         };
         let fitting: Vec<i64> = near(server).iter().filter(fits).map(|(start, ..)| *start).collect();
         spent += near(server).len();

@@ -2,10 +2,11 @@
 
 use super::belief::{Edge, marginals};
 use super::delays::{Delays, EARLIEST_US, LATEST_US, Logarithms};
-use super::features::{Feature, Features, differ};
+use super::features::{Feature, Features};
 use super::offset::{Offset, Offsets};
 use super::sweep::refine;
 use super::ties::Ties;
+use crate::correlate::compat::differ;
 use std::collections::{BTreeMap, HashMap};
 
 const ROUNDS: usize = 6;
@@ -127,7 +128,7 @@ impl<'a> Belief<'a> {
         let within = servers[from..].iter().take_while(|s| start(**s) <= usual + LATEST_US as f64);
         let fitting = within.take(LOOKED_AT).filter_map(|&s| {
             let server = &self.features.servers[s as usize];
-            let names_agree = !differ(client.peer, server.own) && !differ(client.own, server.peer);
+            let names_agree = !differ(&client.peer, &server.own) && !differ(&client.own, &server.peer);
             names_agree.then(|| Candidate {
                 client: place as u32,
                 server: s,
@@ -343,7 +344,7 @@ impl Chance {
 
 /// Same status, byte counts and authority, against how common this kind is among the request's server legs.
 fn agreement(client: &Feature, server: &Feature, share: f64) -> f64 {
-    let authority = if differ(client.authority, server.authority) { (1.0 - ALIKE).ln() } else { 0.0 };
+    let authority = if differ(&client.authority, &server.authority) { (1.0 - ALIKE).ln() } else { 0.0 };
     if client.kind == server.kind {
         return authority + (ALIKE / share + 1.0 - ALIKE).ln();
     }

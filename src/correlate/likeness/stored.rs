@@ -8,13 +8,12 @@
 use super::decide::{Around, Changes};
 use super::places::{self, Minute, Weighed};
 use super::rejoin;
-use crate::correlate::adopt::is_orphan;
 use crate::correlate::believed::taken_back;
 use crate::correlate::closure::Closure;
 use crate::correlate::facts::Facts;
+use crate::correlate::inferred::infer_parents;
 use crate::correlate::rules::Rules;
-use crate::correlate::task::{difference, gather_facts};
-use crate::correlate::{inferred::infer_parents, keys};
+use crate::correlate::task::{difference, gather_facts, indexed};
 use crate::model::{Call, CallId, Clock};
 use crate::store::{Change, IndexedCall, Position, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,7 +79,8 @@ async fn release(store: &Store, at: Position, done: &BTreeSet<Minute>) -> Result
     let waiting = store.calls_by_key(&[places::to_be_weighed()]).await?;
     let joined = waiting.into_iter().filter(|call| places::undecided(call).is_empty());
     let released = joined.filter(|call| concerned(call).is_subset(done));
-    let upserts: Vec<IndexedCall> = released.map(|call| indexed(call, false, Weighed::Done)).collect();
+    let upserts: Vec<IndexedCall> =
+        released.map(|call| indexed(call, false, Weighed::Done, &BTreeSet::new())).collect();
     write(store, at, Change { upserts, ..Change::default() }).await
 }
 
@@ -122,17 +122,6 @@ async fn weigh_minute(
     });
     write(store, at, change).await?;
     Ok(waits)
-}
-
-fn indexed(call: Call, unexplained: bool, weighed: Weighed) -> IndexedCall {
-    let keys = keys_of(&call, unexplained, weighed);
-    IndexedCall { keys, orphan: is_orphan(&call), call }
-}
-
-fn keys_of(call: &Call, unexplained: bool, weighed: Weighed) -> Vec<i64> {
-    let mut keys = keys::of_call(call, unexplained);
-    keys.extend(places::keys_of(call, weighed, &BTreeSet::new()));
-    keys
 }
 
 /// What is stored around a minute.
@@ -194,7 +183,7 @@ impl Found {
             if is_changed || later.is_empty() {
                 let weighed = if later.is_empty() { Weighed::Done } else { Weighed::NotYet };
                 let unexplained = facts.is_outside_proxy(&call);
-                change.upserts.push(indexed(call, unexplained, weighed));
+                change.upserts.push(indexed(call, unexplained, weighed, &BTreeSet::new()));
             }
             waits.extend(later);
         }

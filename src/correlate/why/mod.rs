@@ -34,6 +34,7 @@ use super::facts::Facts;
 use super::group::Group;
 use super::legs::distinct;
 use super::rules::Rules;
+use super::sockets::ToldSockets;
 use crate::model::{Call, CallId, Leg, LegId};
 use evidence::Attempt;
 use std::collections::BTreeMap;
@@ -99,6 +100,12 @@ impl<'a> Joined<'a> {
 
     fn times(&self) -> Times<'_> {
         Times { clocks: &self.clocks, slack_us: pairing_slack_us(self.rules) }
+    }
+
+    /// Where the other ends of the connections of the component are.
+    fn told(&self) -> ToldSockets<'_> {
+        let in_mesh: Vec<usize> = (0..self.compared.len()).filter(|&p| self.in_mesh[p]).collect();
+        ToldSockets::new(&self.compared, &in_mesh)
     }
 
     fn call(&self, id: &CallId) -> Option<&Call> {

@@ -44,8 +44,7 @@ pub struct Field {
 
 /// For each leg of the call, what else it could have been paired with.
 pub fn fields(joined: &Joined, group: &Group) -> Vec<Field> {
-    let in_mesh: Vec<usize> = (0..joined.compared.len()).filter(|&p| joined.in_mesh[p]).collect();
-    let told = ToldSockets::new(&joined.compared, &in_mesh);
+    let told = joined.told();
     group.members().map(|place| field(joined, &told, group, place)).collect()
 }
 
@@ -300,10 +299,8 @@ fn swapped(joined: &Joined, (client, server): (usize, usize), other: usize) -> S
 
 fn by_attempts_or_time(joined: &Joined, group: &Group, place: usize, other: usize) -> (Kind, String) {
     let legs = &joined.compared;
-    if legs[place].side == Side::Client
-        && group.servers.len() >= legs[place].attempts.unwrap_or(1).max(1) as usize
-    {
-        let attempts = words::count(legs[place].attempts.unwrap_or(1).max(1) as usize, "attempt", "attempts");
+    if legs[place].side == Side::Client && group.servers.len() >= legs[place].most_attempts() {
+        let attempts = words::count(legs[place].most_attempts(), "attempt", "attempts");
         let sentence = format!("the client made {attempts}, and as many lines that fit better are here");
         return (Kind::Attempts, sentence);
     }

@@ -4,8 +4,7 @@
 use super::Joined;
 use crate::correlate::compat::slack_of;
 use crate::correlate::group::{Group, Rule};
-use crate::correlate::runs::{may_pair, runs};
-use crate::correlate::sockets::ToldSockets;
+use crate::correlate::runs::{may_stand_in_row, runs};
 use crate::model::{Leg, Side};
 
 /// One place of the rows as they were paired.
@@ -43,9 +42,8 @@ impl Joined<'_> {
             row.sort_by_key(|&p| (self.compared[p].start, p));
         }
         let times = self.times();
-        let in_mesh: Vec<usize> = (0..self.legs.len()).filter(|&p| self.in_mesh[p]).collect();
-        let told = ToldSockets::new(&self.compared, &in_mesh);
-        let fits = |c: &Leg, s: &Leg| may_pair(c, s, times) && !told.elsewhere(c, s);
+        let told = self.told();
+        let fits = |c: &Leg, s: &Leg| may_stand_in_row(c, s, times, &told);
         let slack_us = slack_of(own, times.slack_us);
         let found = runs(&self.compared, &clients, &servers, slack_us, fits);
         let found = found.into_iter().find(|(c, s)| c.contains(&client) && s.contains(&server));
