@@ -3,6 +3,7 @@
 //! It installs what the tests need into `.testbed/`, starts a Postgres, and runs formatting, clippy, tests and documentation in
 //! that order. What cannot be had fails the run with a sentence that says what to install: nothing is skipped.
 
+mod bench;
 mod postgres;
 mod steps;
 mod testbed;
@@ -17,7 +18,8 @@ cargo xtask test --only NAME     the same testbed, but only tests/NAME.rs, or th
 cargo xtask testbed              installs only, and prints the environment that the tests read
 cargo xtask sim ...              writes a simulated world: the lines of edge and mesh, and the truth beside them
 cargo xtask score ...            holds an export against truth; without more words it says what it needs
-cargo xtask join-quality ...     measures the join in simulated worlds and on real captures, writes docs/join-quality.md";
+cargo xtask join-quality ...     measures the join in simulated worlds and on real captures, writes docs/join-quality.md
+cargo xtask bench ...            measures speed beside DuckDB, Zipkin and bare databases, writes docs/benchmarks.md; --help tells more";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -42,8 +44,9 @@ fn run(words: &[&str]) -> Result<()> {
             bed.environment().iter().for_each(|(name, value)| println!("export {name}={value:?}"));
             Ok(())
         }
-        ["score", rest @ ..] => steps::run_program(&root, "calltrail-score", rest),
-        ["join-quality", rest @ ..] => steps::run_program(&root, "calltrail-quality", rest),
+        ["score", rest @ ..] => steps::run_program(&root, "calltrail-score", rest, &[]),
+        ["join-quality", rest @ ..] => steps::run_program(&root, "calltrail-quality", rest, &[]),
+        ["bench", rest @ ..] => bench::run(&root, rest),
         _ => bail!("what to do? One of:\n{USAGE}"),
     }
 }
@@ -71,7 +74,11 @@ fn test(root: &Path, only: Option<&str>) -> Result<()> {
     // Lives as long as the tests do: dropping it stops the server, whatever became of them.
     let server = match &given {
         Some(_) => None,
-        None => Some(postgres::Server::start(&bed.postgres_bin, &root.join(".testbed/postgres"))?),
+        None => Some(postgres::Server::start(
+            &bed.postgres_bin,
+            &root.join(".testbed/postgres"),
+            postgres::Commits::ToThePageCache,
+        )?),
     };
     let url = given.unwrap_or_else(|| server.as_ref().map(postgres::Server::url).unwrap_or_default());
     environment.push(("TEST_DATABASE_URL", url));

