@@ -83,7 +83,7 @@ pub fn zipkin_jar(root: &Path) -> Result<PathBuf> {
         need("mvn", "--version", "install Maven (Debian: `apt install maven`), which fetches Zipkin's jar")?;
         must(
             Command::new("mvn")
-                .args(["--quiet", "--batch-mode", "dependency:copy", "-Dmdep.useBaseVersion=true"])
+                .args(["--quiet", "--batch-mode", "org.apache.maven.plugins:maven-dependency-plugin:copy"])
                 .arg(format!("-Dartifact=io.zipkin:zipkin-server:{VERSION}:jar:exec"))
                 .arg(format!("-DoutputDirectory={}", root.join(".testbed").display())),
             "Maven cannot fetch Zipkin's server: is Maven Central reachable?",

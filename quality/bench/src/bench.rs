@@ -2,10 +2,12 @@
 
 use crate::data::cast::Cast;
 use crate::data::files::Files;
-use crate::data::{Recipe, files};
+use crate::data::{LINES, Recipe, files};
 use crate::options::Options;
+use crate::place::Place;
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
+use tokio::sync::OnceCell;
 
 pub struct Bench {
     pub options: Options,
@@ -18,11 +20,14 @@ pub struct Bench {
     /// A Python that has DuckDB.
     pub python: Option<PathBuf>,
     pub zipkin_jar: Option<PathBuf>,
+    /// Where much is stored; filled when it is asked for the first time.
+    pub stored: OnceCell<Place>,
     files: Files,
 }
 
 /// Log files of a busy site: half a million lines in three minutes.
 const REQUESTS_PER_SECOND: f64 = 1_000.0;
+const STORED_SECONDS: f64 = 26.0 * 3_600.0;
 
 impl Bench {
     pub fn prepare(options: Options) -> Result<Bench> {
@@ -40,7 +45,17 @@ impl Bench {
         let files = files(&options, &cast, recipe)?;
         let (python, zipkin_jar) = (options.python.clone(), options.zipkin_jar.clone());
         let postgres_url = options.postgres_url.clone();
-        Ok(Bench { options, cast, program, scratch, postgres_url, python, zipkin_jar, files })
+        Ok(Bench {
+            options,
+            cast,
+            program,
+            scratch,
+            postgres_url,
+            python,
+            zipkin_jar,
+            stored: OnceCell::new(),
+            files,
+        })
     }
 
     /// The lines that are imported.
@@ -48,9 +63,14 @@ impl Bench {
         &self.files
     }
 
-    /// Other lines, spread over another time.
-    pub fn more_files(&self, lines: u64, requests_per_second: f64) -> Result<Files> {
-        files(&self.options, &self.cast, recipe(&self.options, lines, requests_per_second))
+    /// What is stored when the API is asked: a little more than a day.
+    pub fn stored_recipe(&self) -> Recipe {
+        let lines = self.options.stored_lines;
+        recipe(&self.options, lines, lines as f64 / LINES as f64 / STORED_SECONDS)
+    }
+
+    pub fn more_files(&self, recipe: Recipe) -> Result<Files> {
+        files(&self.options, &self.cast, recipe)
     }
 
     pub fn rules(&self) -> &Path {
@@ -59,7 +79,7 @@ impl Bench {
 }
 
 fn recipe(options: &Options, lines: u64, requests_per_second: f64) -> Recipe {
-    let requests = (lines / crate::data::LINES).max(1);
+    let requests = (lines / LINES).max(1);
     Recipe { seed: options.seed, requests, start_us: Recipe::START_US, requests_per_second }
 }
 

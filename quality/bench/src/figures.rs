@@ -3,12 +3,17 @@
 use std::collections::BTreeMap;
 
 /// What one measure found in one round.
-pub type Sample = Vec<(&'static str, f64)>;
+pub type Sample = Vec<(String, f64)>;
+
+/// Figures of a measure by their full names: `live.ack_p50_ms`.
+pub fn sample<const N: usize>(measure: &str, figures: [(&str, f64); N]) -> Sample {
+    figures.into_iter().map(|(name, value)| (format!("{measure}.{name}"), value)).collect()
+}
 
 #[derive(Debug, Default)]
 pub struct Figures {
     /// By name; `None` where a round did not give it.
-    rounds: BTreeMap<&'static str, Vec<Option<f64>>>,
+    rounds: BTreeMap<String, Vec<Option<f64>>>,
     /// Why a measure gave nothing.
     pub failures: BTreeMap<&'static str, String>,
 }
@@ -45,8 +50,8 @@ impl Figures {
         spread(pairs.filter_map(|(of, to)| Some((*of)? / (*to)?)).collect())
     }
 
-    pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.rounds.keys().copied()
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.rounds.keys().map(String::as_str)
     }
 }
 
@@ -72,15 +77,15 @@ mod tests {
     fn ratios_are_made_within_a_round() {
         let mut figures = Figures::default();
         for (round, (ours, theirs)) in [(2.0, 1.0), (40.0, 10.0), (3.0, 1.0)].into_iter().enumerate() {
-            figures.add(round, vec![("ours", ours), ("theirs", theirs)]);
+            figures.add(round, sample("x", [("ours", ours), ("theirs", theirs)]));
         }
-        figures.add(3, vec![("ours", 9.0)]);
+        figures.add(3, sample("x", [("ours", 9.0)]));
         assert_eq!(
-            figures.ratio("ours", "theirs"),
+            figures.ratio("x.ours", "x.theirs"),
             Some(Spread { low: 2.0, median: 3.0, high: 4.0, rounds: 3 })
         );
-        assert_eq!(figures.median("ours"), Some(6.0), "of four: between the middle two");
-        assert_eq!(figures.ratio("ours", "nothing"), None);
+        assert_eq!(figures.median("x.ours"), Some(6.0), "of four: between the middle two");
+        assert_eq!(figures.ratio("x.ours", "x.nothing"), None);
     }
 
     #[test]

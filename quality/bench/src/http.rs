@@ -48,6 +48,7 @@ impl Client {
     async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Answer> {
         let began = Instant::now();
         let path = request.uri().to_string();
+        self.sender.ready().await.with_context(|| format!("the connection was closed before {path}"))?;
         let response =
             self.sender.send_request(request).await.with_context(|| format!("no answer to {path}"))?;
         let status = response.status();

@@ -6,9 +6,12 @@
 pub mod bench;
 pub mod data;
 pub mod figures;
+pub mod goals;
 pub mod http;
+pub mod machine;
 pub mod measures;
 pub mod options;
 pub mod place;
 pub mod process;
+pub mod report;
 pub mod server;

@@ -3,6 +3,7 @@
 use calltrail::model::{Basis, Call, Delivery, DeliveryId, Timestamp};
 use calltrail_bench::data::cast::Cast;
 use calltrail_bench::data::files::Files;
+use calltrail_bench::data::load::Form;
 use calltrail_bench::data::{CALLS, LEGS, LINES, Recipe, load};
 use calltrail_quality::derive::derive;
 use flate2::read::MultiGzDecoder;
@@ -66,7 +67,7 @@ fn the_files_decode_and_join_to_three_calls_a_request() {
 
 #[test]
 fn the_load_holds_the_same_requests_with_the_worker_late() {
-    let batches = load::batches(&Cast::new(), &RECIPE, 500).unwrap();
+    let batches = load::batches(&Cast::new(), &RECIPE, 500, Form::Lines).unwrap();
     let deliveries: Vec<Delivery> = batches.iter().map(|b| delivery(b.source, lines(&b.body))).collect();
     assert!(batches.iter().zip(&deliveries).all(|(batch, delivery)| batch.lines == delivery.lines.len()));
     let first_worker = batches.iter().position(|batch| batch.source == load::WORKER).unwrap();

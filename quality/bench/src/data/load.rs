@@ -6,6 +6,7 @@
 use super::cast::Cast;
 use super::files::gzip;
 use super::request::{Request, Requests};
+use super::spans;
 use super::tell::Teller;
 use super::{LINES, Recipe};
 use anyhow::Result;
@@ -16,8 +17,8 @@ pub struct Batch {
     pub lines: usize,
     /// Compressed.
     pub body: Vec<u8>,
-    /// Trace of the last line.
-    pub trace_id: u128,
+    /// Trace of a line before which nothing of its request has come.
+    pub first_of_trace: Option<u128>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -32,8 +33,16 @@ const WORKER_LATE_US: (u64, u64) = (30_000_000, 60_000_000);
 pub const MESH: &str = "mesh";
 pub const WORKER: &str = "logpush-workers";
 
+/// What the senders send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Lines,
+    /// The same as spans for Zipkin, one for each line.
+    Spans,
+}
+
 /// Everything is made before the load begins, so that making it costs the server nothing.
-pub fn batches(cast: &Cast, recipe: &Recipe, lines_per_batch: usize) -> Result<Vec<Batch>> {
+pub fn batches(cast: &Cast, recipe: &Recipe, lines_per_batch: usize, form: Form) -> Result<Vec<Batch>> {
     let requests: Vec<Request> = Requests::new(cast, recipe).collect();
     let mut arrivals: Vec<(i64, u32, Line)> = Vec::with_capacity(requests.len() * LINES as usize);
     for (place, request) in (0u32..).zip(&requests) {
@@ -43,7 +52,7 @@ pub fn batches(cast: &Cast, recipe: &Recipe, lines_per_batch: usize) -> Result<V
     }
     arrivals.sort_unstable_by_key(|(at_us, place, _)| (*at_us, *place));
     let plans = cut(&arrivals, lines_per_batch);
-    fill_all(cast, &requests, &plans)
+    fill_all(cast, &requests, &plans, form)
 }
 
 fn arrives(of: &Request, line: Line) -> i64 {
@@ -79,13 +88,15 @@ fn source(is_worker: bool) -> &'static str {
     if is_worker { WORKER } else { MESH }
 }
 
-fn fill_all(cast: &Cast, requests: &[Request], plans: &[Plan]) -> Result<Vec<Batch>> {
+fn fill_all(cast: &Cast, requests: &[Request], plans: &[Plan], form: Form) -> Result<Vec<Batch>> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let share = plans.len().div_ceil(threads).max(1);
     std::thread::scope(|scope| {
         let parts: Vec<_> = plans
             .chunks(share)
-            .map(|part| scope.spawn(move || part.iter().map(|plan| fill(cast, requests, plan)).collect()))
+            .map(|part| {
+                scope.spawn(move || part.iter().map(|plan| fill(cast, requests, plan, form)).collect())
+            })
             .collect();
         let mut all = Vec::with_capacity(plans.len());
         for part in parts {
@@ -96,19 +107,32 @@ fn fill_all(cast: &Cast, requests: &[Request], plans: &[Plan]) -> Result<Vec<Bat
     })
 }
 
-fn fill(cast: &Cast, requests: &[Request], (source, lines): &Plan) -> Result<Batch> {
+fn fill(cast: &Cast, requests: &[Request], (source, lines): &Plan, form: Form) -> Result<Batch> {
     let teller = Teller::new(cast);
-    let told: Vec<String> = lines
-        .iter()
-        .map(|(place, line)| {
-            let request = &requests[*place as usize];
-            match line {
-                Line::Worker => teller.worker_line(request),
-                Line::Gateway => teller.gateway_line(request),
-                Line::Service => teller.service_line(request),
-            }
-        })
-        .collect();
-    let trace_id = lines.last().map_or(0, |(place, _)| requests[*place as usize].trace_id);
-    Ok(Batch { source, lines: lines.len(), body: gzip(told.iter().map(String::as_str))?, trace_id })
+    let told: Vec<String> =
+        lines.iter().map(|(place, line)| tell(&teller, &requests[*place as usize], *line, form)).collect();
+    let first_of_trace =
+        lines.iter().rev().find_map(|(place, line)| first_of(&requests[*place as usize], *line));
+    let body = match form {
+        Form::Lines => gzip(told.iter().map(String::as_str))?,
+        Form::Spans => gzip(std::iter::once(format!("[{}]", told.join(",")).as_str()))?,
+    };
+    Ok(Batch { source, lines: lines.len(), body, first_of_trace })
+}
+
+fn tell(teller: &Teller, request: &Request, line: Line, form: Form) -> String {
+    match (form, line) {
+        (Form::Lines, Line::Worker) => teller.worker_line(request),
+        (Form::Lines, Line::Gateway) => teller.gateway_line(request),
+        (Form::Lines, Line::Service) => teller.service_line(request),
+        (Form::Spans, Line::Worker) => spans::worker(teller, request),
+        (Form::Spans, Line::Gateway) => spans::gateway(teller, request),
+        (Form::Spans, Line::Service) => spans::service(teller, request),
+    }
+}
+
+fn first_of(request: &Request, line: Line) -> Option<u128> {
+    let others = [Line::Worker, Line::Gateway, Line::Service].into_iter().filter(|other| *other != line);
+    let is_first = others.map(|other| arrives(request, other)).all(|at_us| at_us > arrives(request, line));
+    is_first.then_some(request.trace_id)
 }

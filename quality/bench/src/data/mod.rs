@@ -9,6 +9,7 @@ pub mod files;
 pub mod load;
 pub mod pool;
 pub mod request;
+mod spans;
 pub mod tell;
 
 /// Of each request.

@@ -50,7 +50,7 @@ impl<'a> Teller<'a> {
         lines::line(&Record::Envoy(self.sidecar(of)))
     }
 
-    fn event(&self, of: &Request) -> WorkerEvent {
+    pub(super) fn event(&self, of: &Request) -> WorkerEvent {
         let (method, path) = (METHODS[usize::from(of.route)], path(of));
         let name = &self.cast.services[usize::from(of.service)].name;
         WorkerEvent {
@@ -113,7 +113,7 @@ impl<'a> Teller<'a> {
         }
     }
 
-    fn gateway(&self, of: &Request) -> EnvoyRecord {
+    pub(super) fn gateway(&self, of: &Request) -> EnvoyRecord {
         let own = &self.cast.gateways[usize::from(of.gateway)];
         let service = &self.cast.services[usize::from(of.service)];
         let peer = &service.instances[usize::from(of.instance)];
@@ -139,7 +139,7 @@ impl<'a> Teller<'a> {
         }
     }
 
-    fn sidecar(&self, of: &Request) -> EnvoyRecord {
+    pub(super) fn sidecar(&self, of: &Request) -> EnvoyRecord {
         let service = &self.cast.services[usize::from(of.service)];
         let own = &service.instances[usize::from(of.instance)];
         let gateway = &self.cast.gateways[usize::from(of.gateway)];

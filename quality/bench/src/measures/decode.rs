@@ -2,7 +2,7 @@
 
 use crate::bench::Bench;
 use crate::data::LEGS;
-use crate::figures::Sample;
+use crate::figures::{Sample, sample};
 use crate::process::cpu_s;
 use anyhow::{Context, Result, ensure};
 use calltrail::decode::{each_line, frame};
@@ -21,7 +21,7 @@ pub fn run(bench: &Bench) -> Result<Sample> {
     let wall_s = began.elapsed().as_secs_f64();
     let cpu_s = cpu_s(std::process::id()).zip(cpu).map(|(after, before)| after - before).unwrap_or_default();
     ensure!(legs == files.recipe.requests * LEGS, "{legs} legs: the data is not what it should be");
-    Ok(vec![("decode.lines_per_s", lines / wall_s), ("decode.cpu_us_per_line", cpu_s * 1e6 / lines)])
+    Ok(sample("decode", [("lines_per_s", lines / wall_s), ("cpu_us_per_line", cpu_s * 1e6 / lines)]))
 }
 
 fn decode_all(paths: &[PathBuf]) -> Result<u64> {

@@ -2,7 +2,7 @@
 //! file is all of it.
 
 use crate::bench::Bench;
-use crate::figures::Sample;
+use crate::figures::{Sample, sample};
 use crate::place::size_of;
 use crate::process;
 use anyhow::{Context, Result, ensure};
@@ -17,7 +17,7 @@ pub async fn run(bench: &Bench) -> Result<Sample> {
     let home = bench.scratch.join("duckdb");
     let _ = fs::remove_dir_all(&home);
     fs::create_dir_all(&home)?;
-    let script = bench.scratch.join("duckdb.py");
+    let script = bench.scratch.join("join_in_duckdb.py");
     fs::write(&script, SCRIPT)?;
     let log = bench.scratch.join("duckdb.log");
     let mut command = Command::new(python);
@@ -28,10 +28,13 @@ pub async fn run(bench: &Bench) -> Result<Sample> {
     let recipe = bench.files().recipe;
     ensure!(calls == recipe.requests, "DuckDB joined {calls} requests of {}", recipe.requests);
     let lines = recipe.lines() as f64;
-    Ok(vec![
-        ("duckdb.lines_per_s", lines / cost.wall_s),
-        ("duckdb.cpu_us_per_line", cost.cpu_s * 1e6 / lines),
-        ("duckdb.peak_mib", cost.peak_mib),
-        ("duckdb.stored_bytes_per_request", size_of(&home)? as f64 / recipe.requests as f64),
-    ])
+    Ok(sample(
+        "duckdb",
+        [
+            ("lines_per_s", lines / cost.wall_s),
+            ("cpu_us_per_line", cost.cpu_s * 1e6 / lines),
+            ("peak_mib", cost.peak_mib),
+            ("stored_bytes_per_request", size_of(&home)? as f64 / recipe.requests as f64),
+        ],
+    ))
 }

@@ -1,7 +1,7 @@
 //! `calltrail import` of the files: durable, joined and queryable when the program ends, or it is no measure.
 
 use crate::bench::Bench;
-use crate::figures::Sample;
+use crate::figures::{Sample, sample};
 use crate::place::Place;
 use crate::process::{self, Cost};
 use crate::server::{Held, Server};
@@ -9,22 +9,24 @@ use anyhow::{Result, ensure};
 
 pub const SOURCE: &str = "bench";
 
-pub async fn run(bench: &Bench) -> Result<Sample> {
-    let place = Place::sqlite(bench, "import")?;
-    let cost = import(bench, &place, bench.files()).await?;
+pub async fn run(bench: &Bench, name: &str, place: Place) -> Result<Sample> {
     let files = bench.files();
+    let cost = import(bench, &place, files).await?;
     let (lines, requests) = (files.recipe.lines() as f64, files.recipe.requests as f64);
     let stored_bytes = place.stored_bytes().await? as f64;
     joined(bench, &place, files.recipe.lines(), files.recipe.calls()).await?;
-    Ok(vec![
-        ("import.lines_per_s", lines / cost.wall_s),
-        ("import.seconds", cost.wall_s),
-        ("import.cpu_us_per_line", cost.cpu_s * 1e6 / lines),
-        ("import.peak_mib", cost.peak_mib),
-        ("import.stored_bytes_per_request", stored_bytes / requests),
-        ("import.gzip_bytes_per_request", files.gzip_bytes as f64 / requests),
-        ("import.plain_bytes_per_line", files.plain_bytes as f64 / lines),
-    ])
+    Ok(sample(
+        name,
+        [
+            ("lines_per_s", lines / cost.wall_s),
+            ("seconds", cost.wall_s),
+            ("cpu_us_per_line", cost.cpu_s * 1e6 / lines),
+            ("peak_mib", cost.peak_mib),
+            ("stored_bytes_per_request", stored_bytes / requests),
+            ("gzip_bytes_per_request", files.gzip_bytes as f64 / requests),
+            ("plain_bytes_per_line", files.plain_bytes as f64 / lines),
+        ],
+    ))
 }
 
 /// From the start of the program until it has ended.

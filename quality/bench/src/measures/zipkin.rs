@@ -1,0 +1,94 @@
+//! Zipkin's server, in memory, under the same load: each line as a span, batches and clients as in `live`. What it takes is lost
+//! when it ends, and nothing is checked or judged.
+
+use super::live;
+use crate::bench::Bench;
+use crate::data::load::{Batch, Form};
+use crate::figures::{Sample, quantile, sample};
+use crate::http::Client;
+use crate::process::{self, Running};
+use crate::server::free_port;
+use anyhow::{Context, Result, bail, ensure};
+use hyper::body::Bytes;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Of the load: what it holds must fit in memory.
+const MOST_SPANS: u64 = 2_000_000;
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub async fn run(bench: &Bench) -> Result<Sample> {
+    let jar = bench.zipkin_jar.as_ref().context("there is no Zipkin: run it by `cargo xtask bench`")?;
+    let lines = bench.options.live_lines.min(MOST_SPANS);
+    let batches = Arc::new(live::made(bench, lines, Form::Spans)?);
+    let port = free_port()?;
+    let mut command = Command::new("java");
+    command.arg("-jar").arg(jar).env("STORAGE_TYPE", "mem").env("QUERY_PORT", port.to_string());
+    command.env("MEM_MAX_SPANS", (lines * 2).to_string());
+    let server = Running::start(command, &bench.scratch.join("zipkin.log"))?;
+    until_ready(&server, port).await?;
+    let began = Instant::now();
+    let mut acks_ms = send_all(&batches, port).await?;
+    let sent_s = began.elapsed().as_secs_f64();
+    holds_the_last(&batches, port).await?;
+    let spans = batches.iter().map(|batch| batch.lines as u64).sum::<u64>();
+    let memory = process::memory(server.id()).context("Zipkin is gone")?;
+    Ok(sample(
+        "zipkin",
+        [
+            ("spans_per_s", spans as f64 / sent_s),
+            ("ack_p99_ms", quantile(&mut acks_ms, 0.99)),
+            ("peak_mib", memory.peak_mib),
+            ("cpu_us_per_span", process::cpu_s(server.id()).unwrap_or_default() * 1e6 / spans as f64),
+        ],
+    ))
+}
+
+async fn until_ready(server: &Running, port: u16) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        if let Ok(mut client) = Client::connect(port).await
+            && client.get("/health").await.is_ok_and(|answer| answer.status.is_success())
+        {
+            return Ok(());
+        }
+        if server.has_ended() || began.elapsed() > PATIENCE {
+            bail!("Zipkin does not become ready");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn send_all(batches: &Arc<Vec<Batch>>, port: u16) -> Result<Vec<f64>> {
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut tasks = Vec::new();
+    for _ in 0..live::CLIENTS {
+        tasks.push(tokio::spawn(send(batches.clone(), next.clone(), Client::connect(port).await?)));
+    }
+    let mut acks_ms = Vec::new();
+    for task in tasks {
+        acks_ms.extend(task.await??);
+    }
+    Ok(acks_ms)
+}
+
+async fn send(batches: Arc<Vec<Batch>>, next: Arc<AtomicUsize>, mut client: Client) -> Result<Vec<f64>> {
+    let mut acks_ms = Vec::new();
+    while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
+        let answer = client.post("/api/v2/spans", Bytes::from(batch.body.clone()), true).await?;
+        ensure!(answer.status.is_success(), "Zipkin answered {}: {}", answer.status, answer.text());
+        acks_ms.push(answer.took.as_secs_f64() * 1e3);
+    }
+    Ok(acks_ms)
+}
+
+/// It may acknowledge what it drops: the last trace must be whole.
+async fn holds_the_last(batches: &[Batch], port: u16) -> Result<()> {
+    let trace_id = batches.iter().rev().find_map(|batch| batch.first_of_trace).context("nothing was sent")?;
+    let answer = Client::connect(port).await?.get(&format!("/api/v2/trace/{trace_id:032x}")).await?;
+    let spans = answer.text().matches("\"timestamp\"").count();
+    ensure!(spans as u64 >= crate::data::LINES, "Zipkin holds {spans} spans of the last trace");
+    Ok(())
+}
