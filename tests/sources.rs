@@ -156,7 +156,7 @@ fn of_three_instances_the_dead_one_accuses_nobody_and_the_others_still_do() {
     let bench = Bench::new();
     let (mut lines, mut left_out) = (Vec::new(), Vec::new());
     let instances = ["10.0.1.1:20000", "10.0.1.2:20000", "10.0.1.3:20000"];
-    for n in 0..360 {
+    for n in 0..960 {
         let call = made(n, n as f64, "10.0.0.1", instances[n as usize % 3]);
         lines.push(call.client);
         // The third is dead from the start; one call got lost on its way to the second.
@@ -172,12 +172,12 @@ fn of_three_instances_the_dead_one_accuses_nobody_and_the_others_still_do() {
     assert_eq!(lost[0]["legs"][0]["socket"]["server"], instances[1]);
     let told = on_sources(&bench, AS_OF);
     assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].1.contains("The proxy of api logged 239 of 360 calls"), "{told:?}");
+    assert!(told[0].1.contains("The proxy of api logged 639 of 960 calls"), "{told:?}");
 
     // With most of them there, the party as a whole looks well; the instance does not.
-    import(&bench, "mesh", "late.jsonl", &left_out[2..]);
+    import(&bench, "mesh", "late.jsonl", &left_out[4..]);
     let told = on_sources(&bench, AS_OF);
-    assert!(told[0].1.contains("The proxy of api at 10.0.1.3:20000 logged 118 of 120 calls"), "{told:?}");
+    assert!(told[0].1.contains("The proxy of api at 10.0.1.3:20000 logged 316 of 320 calls"), "{told:?}");
     import(&bench, "mesh", "later.jsonl", &left_out[..2]);
     assert_eq!(on_sources(&bench, AS_OF), []);
 }

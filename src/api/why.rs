@@ -6,9 +6,8 @@ use super::error::ApiError;
 use super::lookup::{self, Found};
 use super::params::{self, Params};
 use crate::correlate::Rules;
-use crate::correlate::why::CONNECTIONS_OF;
-use crate::correlate::why::{self, Why};
-use crate::model::{Call, Timestamp};
+use crate::correlate::why::{self, CONNECTIONS_OF, MESH, Why};
+use crate::model::{Call, ENOUGH_CALLS, Timestamp};
 use crate::store::{Store, StoreError};
 use axum::Json;
 use axum::extract::rejection::PathRejection;
@@ -65,35 +64,76 @@ async fn counts(store: &Store, why: &Why) -> Result<BTreeMap<String, String>, St
     let hour = why.call.start.hour();
     for finding in why.findings.iter().map(|f| &f.finding) {
         let Some(observer) = &finding.absent_observer else { continue };
-        // The instance where something is known of it, else the party: as it is judged.
-        let mut known = None;
+        // The instance where something is known of it, else the party; where that is little, all together: as it is judged.
+        let mut known = Vec::new();
+        let mut few = true;
         for who in finding.absent_instance.iter().chain([observer]) {
-            let measured = store.coverage(who, hour).await?.filter(|[a, _, b, _]| *a > 0 || *b > 0);
-            known = measured.map(|measured| (who, measured));
-            if known.is_some() {
+            if let Some(measured) = store.coverage(who, hour).await?.and_then(Measured::of) {
+                few = measured.are_few();
+                known.push(sentence(who, &measured));
                 break;
             }
         }
-        let name = |key: &str| key.rsplit('/').next().unwrap_or(key).replacen('@', " at ", 1);
-        let sentence = match known {
-            Some((who, [expected, seen, ..])) if expected > 0 && who.starts_with(CONNECTIONS_OF) => format!(
-                "of {expected} calls to or from {} its proxy logged {seen}, with the addresses that the other end logged",
-                name(who)
-            ),
-            Some((who, [expected, seen, ..])) if expected > 0 => {
-                format!("of {expected} calls that others sent to {} it logged {seen}", name(who))
-            }
-            Some((who, [_, _, expected, seen])) => {
-                format!("of {expected} calls that others received from {} it logged {seen}", name(who))
-            }
-            None => format!(
-                "nothing tells how completely {} reported: the 24 hours before count, if it has been heard since",
-                name(observer)
-            ),
+        let all = why::together_with(observer).filter(|_| few && !known.is_empty());
+        if let Some(all) = all {
+            let measured = store.coverage(&all, hour).await?.and_then(Measured::of);
+            known.extend(measured.map(|measured| together(&all, &measured)));
+        }
+        if known.is_empty() {
+            let who = name(observer);
+            known.push(format!(
+                "nothing tells how completely {who} reported: the 24 hours before count, if it has been heard since"
+            ));
+        }
+        let needed = match known.len() {
+            1 => "99 % are needed",
+            _ => "99 % are needed, and 97 % of all where they are few",
         };
-        told.insert(observer.clone(), format!("in the hour from {hour}, {sentence}; 99 % are needed"));
+        told.insert(observer.clone(), format!("in the hour from {hour}, {}; {needed}", known.join("; ")));
     }
     Ok(told)
+}
+
+struct Measured {
+    expected: i64,
+    seen: i64,
+    /// By what others sent, not by what others received.
+    inbound: bool,
+}
+
+impl Measured {
+    fn of([expected, seen, out_expected, out_seen]: [i64; 4]) -> Option<Self> {
+        match (expected, out_expected) {
+            (1.., _) => Some(Measured { expected, seen, inbound: true }),
+            (_, 1..) => Some(Measured { expected: out_expected, seen: out_seen, inbound: false }),
+            _ => None,
+        }
+    }
+
+    /// Nothing speaks against it, but little for it.
+    fn are_few(&self) -> bool {
+        self.expected < ENOUGH_CALLS && self.seen * 100 >= self.expected * 99
+    }
+}
+
+fn sentence(who: &str, Measured { expected, seen, inbound }: &Measured) -> String {
+    let name = name(who);
+    match inbound {
+        true if who.starts_with(CONNECTIONS_OF) => format!(
+            "of {expected} calls to or from {name} its proxy logged {seen}, with the addresses that the other end logged"
+        ),
+        true => format!("of {expected} calls that others sent to {name} it logged {seen}"),
+        false => format!("of {expected} calls that others received from {name} it logged {seen}"),
+    }
+}
+
+fn together(all: &str, Measured { expected, seen, .. }: &Measured) -> String {
+    let how = if all == MESH { "" } else { " with the same addresses on both ends" };
+    format!("of {expected} calls between all proxies {seen} were logged{how}")
+}
+
+fn name(key: &str) -> String {
+    key.rsplit('/').next().unwrap_or(key).replacen('@', " at ", 1)
 }
 
 /// What the stored call says otherwise than the rules at hand.

@@ -36,8 +36,9 @@ pub fn count(coverage: &mut Coverage, call: &Call, sign: i64) {
         let by_host = address.map(|a| instance(&client.peer, host(a)));
         let parties: Vec<String> = std::iter::once(client.peer.key()).chain(by_host).collect();
         let seen = [1, i64::from(server.is_some()), 0, 0];
-        add(parties.iter().map(|party| connections_of(party)).collect(), seen);
-        add(parties.into_iter().chain(address.map(|a| instance(&client.peer, a))).collect(), seen);
+        add(of_connections(&parties), seen);
+        let of_instance = address.map(|a| instance(&client.peer, a));
+        add(parties.into_iter().chain(of_instance).chain([MESH.to_owned()]).collect(), seen);
     }
     // Who went round its proxy says nothing about how completely that proxy reports.
     let went_round = call.findings.iter().any(|f| f.kind == FindingKind::NoClientLeg);
@@ -46,13 +47,29 @@ pub fn count(coverage: &mut Coverage, call: &Call, sign: i64) {
         let parties: Vec<String> =
             std::iter::once(server.peer.key()).chain(caller_instance(server)).collect();
         let recognised = client.is_some_and(|client| !name_other_sockets(client, server));
-        add(parties.iter().map(|party| connections_of(party)).collect(), [1, i64::from(recognised), 0, 0]);
+        add(of_connections(&parties), [1, i64::from(recognised), 0, 0]);
         add(parties, [0, 0, 1, i64::from(client.is_some())]);
     }
     if server.is_some_and(Leg::is_entry) && tells_of_edge(call) {
         let recorded = call.legs.iter().any(|l| l.observer.kind == ObserverKind::Worker);
         add(vec![EDGE_OBSERVER.to_owned()], [0, 0, 1, i64::from(recorded)]);
     }
+}
+
+/// The row of all proxies together: loss on the way to us rarely spares one proxy among many.
+pub const MESH: &str = "mesh";
+
+/// The row of all proxies together by which somebody is judged besides of whom too few calls tell; `None` of the edge, which is alone.
+pub fn together_with(observer: &str) -> Option<String> {
+    match observer {
+        EDGE_OBSERVER => None,
+        connections if connections.starts_with(CONNECTIONS_OF) => Some(connections_of(MESH)),
+        _ => Some(MESH.to_owned()),
+    }
+}
+
+fn of_connections(parties: &[String]) -> Vec<String> {
+    parties.iter().map(String::as_str).chain([MESH]).map(connections_of).collect()
 }
 
 /// How the row of a party's connections begins.

@@ -3,7 +3,7 @@
 //!
 //! One finding here stands for all the findings of absence that are *not* raised on calls: nobody is accused by a gap in a log.
 
-use super::coverage::CONNECTIONS_OF;
+use super::coverage::{CONNECTIONS_OF, MESH};
 use super::findings::EDGE_OBSERVER;
 use crate::model::source::{BlindWindow, CoverageOf, Sources, source_key};
 use crate::model::{BlindReason, FindingKind, ObserverKind, Severity, SourceFinding, SpiffeId, Timestamp};
@@ -127,7 +127,11 @@ impl Scene<'_> {
         let (expected, seen) = (sum(|r| r.inbound_expected), sum(|r| r.inbound_seen));
         let (observer, last) = (&hours[0].observer, hours[hours.len() - 1].hour);
         let who = named(observer);
-        let (told, so) = if observer.starts_with(CONNECTIONS_OF) {
+        let (told, so) = if observer == MESH {
+            let told =
+                format!("All proxies together logged {seen} of {expected} calls that others sent to them");
+            (told, "nothing is concluded from what a proxy did not log of which few calls tell")
+        } else if observer.starts_with(CONNECTIONS_OF) {
             let told = format!(
                 "Of {expected} calls to or from it {who} logged {seen} with the addresses that the other end logged"
             );
@@ -150,7 +154,7 @@ impl Scene<'_> {
             severity: Severity::Medium,
             sources: self.sources_of(party),
             observer: Some(observer.clone()),
-            sentence: format!("{told}: less than 99 %, so {so}."),
+            sentence: format!("{told}: less than {} %, so {so}.", if observer == MESH { 97 } else { 99 }),
         }
     }
 
@@ -205,8 +209,11 @@ type Low<'a> = BTreeSet<(&'a str, Timestamp)>;
 /// only where it reports well otherwise.
 fn is_worth_telling(row: &CoverageOf, low: &Low<'_>) -> bool {
     let is_low = |observer: &str| low.contains(&(observer, row.hour));
+    if row.observer == MESH {
+        return row.inbound_seen * 100 < row.inbound_expected * 97;
+    }
     if let Some(party) = row.observer.strip_prefix(CONNECTIONS_OF) {
-        return !party.contains('@') && !is_low(party);
+        return party != MESH && !party.contains('@') && !is_low(party);
     }
     match row.observer.rsplit_once('@') {
         None => true,

@@ -32,6 +32,6 @@ pub use leg::{
     CONNECTION_SLACK_US, Certificate, EdgeDecision, Holder, Leg, LineRef, Observer, ObserverKind, Principal,
     Protocol, ResponseFlags, Side, SignedPrincipal, SocketPair, Verdict,
 };
-pub use source::{BlindReason, BlindWindow, SourceFinding, Sources};
+pub use source::{BlindReason, BlindWindow, ENOUGH_CALLS, SourceFinding, Sources};
 pub use time::{Clock, SystemClock, Timestamp};
 pub use trace_context::TraceContext;

@@ -87,6 +87,11 @@ pub fn source_key(source: &str) -> String {
     format!("source:{source}")
 }
 
+/// Of how many calls somebody must be known to have reported, or not, for his share to count by itself. Where all of `n` came, the share
+/// that does not come is below `3 / n` with a certainty of 95 %: 300 of 300 are the fewest that tell 99 %. Of twenty lines all come by
+/// chance twice in three times even where one in fifty is lost.
+pub const ENOUGH_CALLS: i64 = 300;
+
 /// Findings of absence that nobody's completeness could be measured for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Withheld {

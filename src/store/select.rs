@@ -4,15 +4,18 @@ use super::statement::{Bind, Stmt, stmt};
 use super::{Order, index_text};
 use crate::model::{CallFilter, Cursor, Effect, FindingFilter, Timestamp};
 
-/// Whether somebody reported well enough in some hours: at least 99 % of what others sent it where that could be measured, else
-/// of what others received from it; null where nothing is known.
-macro_rules! reported_well {
+/// How well somebody reported in some hours, by what others sent it where that could be measured, else by what others received
+/// from it: 0 where that is less than 99 %, 1 where it is not but too few calls tell of it, else 2; null where nothing is known.
+/// How many are enough is `model::ENOUGH_CALLS`.
+macro_rules! reported {
     ($who:literal, $hours:literal) => {
         concat!(
-            "(select case when sum(v.inbound_expected) >= 1 \
-              then sum(v.inbound_seen) * 100 >= sum(v.inbound_expected) * 99 \
-              when sum(v.outbound_expected) >= 1 \
-              then sum(v.outbound_seen) * 100 >= sum(v.outbound_expected) * 99 end \
+            "(select case when sum(v.inbound_expected) >= 1 then \
+              case when sum(v.inbound_seen) * 100 < sum(v.inbound_expected) * 99 then 0 \
+              when sum(v.inbound_expected) < 300 then 1 else 2 end \
+              when sum(v.outbound_expected) >= 1 then \
+              case when sum(v.outbound_seen) * 100 < sum(v.outbound_expected) * 99 then 0 \
+              when sum(v.outbound_expected) < 300 then 1 else 2 end end \
               from coverage v where v.identity = ",
             $who,
             " and ",
@@ -30,33 +33,50 @@ macro_rules! reporter {
     };
 }
 
-/// The same of the day before, where the hour itself says nothing: only if lines of that observer have come again since, else
-/// nobody knows that it still reports.
-macro_rules! reported_well_before {
+/// Of the hour; where that says nothing, of the day before, but only if lines of that observer have come again since: else nobody
+/// knows that it still reports.
+macro_rules! reported_then {
     ($who:literal) => {
         concat!(
-            "case when exists (select 1 from pulse p where p.observer = ",
+            "coalesce(",
+            reported!($who, "v.hour_us = f.hour_us"),
+            ", case when exists (select 1 from pulse p where p.observer = ",
             reporter!($who),
             " and p.hour_us >= f.hour_us) then ",
-            reported_well!($who, "v.hour_us < f.hour_us and v.hour_us >= f.hour_us - 86400000000"),
-            " end"
+            reported!($who, "v.hour_us < f.hour_us and v.hour_us >= f.hour_us - 86400000000"),
+            " end)"
+        )
+    };
+}
+
+/// Whether all proxies together lost no more than 3 % in some hours: so much that one of them that is silent does not silence
+/// the others. The edge is alone. The names are `correlate`'s.
+macro_rules! together {
+    ($hours:literal) => {
+        concat!(
+            "(select case when sum(v.inbound_seen) * 100 >= sum(v.inbound_expected) * 97 then 2 else 0 end \
+              from coverage v where v.identity = case when f.absent_observer like 'connections of %' \
+              then 'connections of mesh' else 'mesh' end and v.inbound_expected > 0 and ",
+            $hours,
+            " having count(*) > 0)"
         )
     };
 }
 
 /// The one rule by which a finding (`f`) holds at a time, the value of its `?`. What a line says holds from when it was raised.
 /// That something is *missing* holds only if whoever should have reported it (the instance where it is known, else the party)
-/// reported well, and was not blind when the call ended: neither itself, nor any source by which it reports.
+/// reported well, and was not blind when the call ended: neither itself, nor any source by which it reports. Where too few calls
+/// tell of it, all proxies together must have reported well besides.
 pub(super) const HOLDS: &str = concat!(
-    "f.raised_at_us <= ? and (f.absent_observer is null or (coalesce(",
-    reported_well!("f.absent_instance", "v.hour_us = f.hour_us"),
+    "f.raised_at_us <= ? and (f.absent_observer is null or (coalesce(nullif(coalesce(",
+    reported_then!("f.absent_instance"),
     ", ",
-    reported_well_before!("f.absent_instance"),
+    reported_then!("f.absent_observer"),
+    ", 0), 1), case when f.absent_observer = 'edge' then 2 end, ",
+    together!("v.hour_us = f.hour_us"),
     ", ",
-    reported_well!("f.absent_observer", "v.hour_us = f.hour_us"),
-    ", ",
-    reported_well_before!("f.absent_observer"),
-    ", false) and not exists (select 1 from blind_window b where b.to_us > f.end_us \
+    together!("v.hour_us < f.hour_us and v.hour_us >= f.hour_us - 86400000000"),
+    ", 0) > 0 and not exists (select 1 from blind_window b where b.to_us > f.end_us \
      and (b.from_us <= f.end_us or (b.after_us <= f.end_us and b.known_us <= (select heard_us from correlator))) \
      and (b.observer = ",
     reporter!("f.absent_observer"),
@@ -175,5 +195,17 @@ fn direction(order: Order) -> &'static str {
     match order {
         Order::NewestFirst => " desc",
         Order::OldestFirst => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::HOLDS;
+    use crate::model::ENOUGH_CALLS;
+
+    #[test]
+    fn what_is_enough_is_the_same_in_sql() {
+        assert!(HOLDS.contains(&format!("sum(v.inbound_expected) < {ENOUGH_CALLS} ")));
+        assert!(HOLDS.contains(&format!("sum(v.outbound_expected) < {ENOUGH_CALLS} ")));
     }
 }

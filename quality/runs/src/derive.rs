@@ -10,7 +10,7 @@ use calltrail::correlate::facts::Facts;
 use calltrail::correlate::likeness::decide::decide_all;
 use calltrail::correlate::{Rules, assemble};
 use calltrail::decode::decode_delivery;
-use calltrail::model::{Call, CallId, Delivery, Finding, Leg, Timestamp};
+use calltrail::model::{Call, CallId, Delivery, ENOUGH_CALLS, Finding, Leg, Timestamp};
 use std::collections::HashMap;
 
 /// As in `correlate::inferred`: how long before an orphan its cause may have begun, and how far two clocks may be apart.
@@ -54,36 +54,68 @@ impl Derived {
     /// The findings of a call that hold at `as_of`: the store's `HOLDS`, but for windows in which somebody was blind.
     pub fn findings<'a>(&'a self, call: &'a Call, as_of: Timestamp) -> impl Iterator<Item = &'a Finding> {
         let hour = call.start.hour();
-        call.findings.iter().filter(move |f| {
-            let missing_from = [&f.absent_instance, &f.absent_observer].into_iter().flatten();
-            let judged = missing_from.flat_map(|who| [self.at(who, hour), self.before(who, hour)]);
-            let reported = judged.flatten().find_map(reported_well).unwrap_or(false);
-            f.raised_at <= as_of && (f.absent_observer.is_none() || reported)
-        })
+        let holds = move |f: &&Finding| {
+            f.absent_observer.as_deref().is_none_or(|who| self.reported_well(f, who, hour))
+        };
+        call.findings.iter().filter(move |f| f.raised_at <= as_of).filter(holds)
+    }
+
+    fn reported_well(&self, finding: &Finding, observer: &str, hour: Timestamp) -> bool {
+        let of_day = |who: &str| self.before(who, hour).filter(|_| self.is_heard(who, hour));
+        let one = |who: &str| self.at(who, hour).and_then(measure).or_else(|| measure(of_day(who)?));
+        let instance = finding.absent_instance.as_deref().and_then(one);
+        match instance.or_else(|| one(observer)) {
+            None | Some(Measured::Low) => false,
+            Some(Measured::Enough) => true,
+            Some(Measured::Few) => coverage::together_with(observer).is_none_or(|all| {
+                let together =
+                    |[expected, seen, ..]: Counts| (expected > 0).then_some(seen * 100 >= expected * 97);
+                let of_hour = self.at(&all, hour).and_then(together);
+                of_hour.or_else(|| together(self.before(&all, hour)?)).unwrap_or(false)
+            }),
+        }
     }
 
     fn at(&self, who: &str, hour: Timestamp) -> Option<Counts> {
         self.coverage.get(&(who.to_owned(), hour)).copied()
     }
 
-    /// The day before, if anything tells of the observer since.
+    /// The day before.
     fn before(&self, who: &str, hour: Timestamp) -> Option<Counts> {
-        let of = |from: Timestamp, to: Timestamp| {
-            self.coverage.range((who.to_owned(), from)..(who.to_owned(), to)).map(|(_, counts)| *counts)
-        };
-        of(hour, Timestamp(i64::MAX)).next()?;
         let sum = |a: Counts, b: Counts| std::array::from_fn(|i| a[i] + b[i]);
-        of(hour.plus_us(-86_400_000_000), hour).reduce(sum)
+        self.between(who, hour.plus_us(-86_400_000_000), hour).reduce(sum)
+    }
+
+    /// Whether anything tells of the observer since.
+    fn is_heard(&self, who: &str, hour: Timestamp) -> bool {
+        self.between(who, hour, Timestamp(i64::MAX)).next().is_some()
+    }
+
+    fn between(&self, who: &str, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Counts> {
+        self.coverage.range((who.to_owned(), from)..(who.to_owned(), to)).map(|(_, counts)| *counts)
     }
 }
 
+#[derive(Clone, Copy, PartialEq)]
+enum Measured {
+    Low,
+    /// All well so far as it goes, but it goes not far.
+    Few,
+    Enough,
+}
+
 /// `None` where nothing was to be reported.
-fn reported_well([expected, seen, out_expected, out_seen]: Counts) -> Option<bool> {
-    match (expected, out_expected) {
-        (1.., _) => Some(seen * 100 >= expected * 99),
-        (_, 1..) => Some(out_seen * 100 >= out_expected * 99),
-        _ => None,
-    }
+fn measure([expected, seen, out_expected, out_seen]: Counts) -> Option<Measured> {
+    let (expected, seen) = match (expected, out_expected) {
+        (1.., _) => (expected, seen),
+        (_, 1..) => (out_expected, out_seen),
+        _ => return None,
+    };
+    Some(match seen * 100 >= expected * 99 {
+        false => Measured::Low,
+        true if expected < ENOUGH_CALLS => Measured::Few,
+        true => Measured::Enough,
+    })
 }
 
 fn infer_parents(calls: &mut [Call]) {

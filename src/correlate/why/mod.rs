@@ -29,7 +29,7 @@ pub use row::RowPair;
 
 use super::assemble::{calls, pairing_slack_us, pairs};
 use super::clocks::{Clocks, Times};
-pub use super::coverage::CONNECTIONS_OF;
+pub use super::coverage::{CONNECTIONS_OF, MESH, together_with};
 use super::facts::Facts;
 use super::group::Group;
 use super::legs::distinct;
