@@ -66,7 +66,7 @@ macro_rules! together {
 /// The one rule by which a finding (`f`) holds at a time, the value of its `?`. What a line says holds from when it was raised.
 /// That something is *missing* holds only if whoever should have reported it (the instance where it is known, else the party)
 /// reported well, and was not blind when the call ended: neither itself, nor any source by which it reports. Where too few calls
-/// tell of it, all proxies together must have reported well besides.
+/// tell of it, all proxies together must not have reported badly either.
 pub(super) const HOLDS: &str = concat!(
     "f.raised_at_us <= ? and (f.absent_observer is null or (coalesce(nullif(coalesce(",
     reported_then!("f.absent_instance"),
@@ -76,7 +76,7 @@ pub(super) const HOLDS: &str = concat!(
     together!("v.hour_us = f.hour_us"),
     ", ",
     together!("v.hour_us < f.hour_us and v.hour_us >= f.hour_us - 86400000000"),
-    ", 0) > 0 and not exists (select 1 from blind_window b where b.to_us > f.end_us \
+    ", 2) > 0 and not exists (select 1 from blind_window b where b.to_us > f.end_us \
      and (b.from_us <= f.end_us or (b.after_us <= f.end_us and b.known_us <= (select heard_us from correlator))) \
      and (b.observer = ",
     reporter!("f.absent_observer"),

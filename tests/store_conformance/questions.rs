@@ -245,6 +245,21 @@ pub async fn absence_is_held_against_nobody_who_did_not_report_well(bed: &Bed) {
         derive(&bed.store, Change { coverage: rows, ..Change::default() }).await;
         assert_eq!(holds().await, expected, "{step}");
     }
+    for (step, who, delta, expected) in [
+        (
+            "of 100 calls all may have come by chance: 96 of 100 of all proxies",
+            "mesh",
+            [100, 96, 0, 0],
+            false,
+        ),
+        ("97 of 100", "mesh", [0, 1, 0, 0], true),
+        ("96 of 100 again", "mesh", [0, -1, 0, 0], false),
+        ("299 calls are still too few", &observer, [199, 200, 0, 0], false),
+        ("300 speak for themselves", &observer, [1, 1, 0, 0], true),
+    ] {
+        derive(&bed.store, Change { coverage: vec![coverage(who, delta)], ..Change::default() }).await;
+        assert_eq!(holds().await, expected, "{step}");
+    }
 }
 
 pub async fn a_page_of_findings_never_parts_those_of_one_call(bed: &Bed) {

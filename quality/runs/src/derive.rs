@@ -71,7 +71,7 @@ impl Derived {
                 let together =
                     |[expected, seen, ..]: Counts| (expected > 0).then_some(seen * 100 >= expected * 97);
                 let of_hour = self.at(&all, hour).and_then(together);
-                of_hour.or_else(|| together(self.before(&all, hour)?)).unwrap_or(false)
+                of_hour.or_else(|| together(self.before(&all, hour)?)).unwrap_or(true)
             }),
         }
     }

@@ -205,6 +205,7 @@ fn real_call(truth: &Truth<'_>, number: usize, call: &TrueCall) -> RealCall {
         scenario: call.scenario.clone(),
         principal: call.principal.clone(),
         principal_provable: truth.principal_provable(number),
+        principal_hidden: truth.principal_hidden(number),
         findings: call.findings.iter().cloned().collect(),
         tainted_by: call.tainted_by.iter().cloned().collect(),
         interchangeable: call.interchangeable,

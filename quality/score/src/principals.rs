@@ -8,7 +8,7 @@ pub fn measure(scene: &Scene<'_>, score: &mut Score) {
         let shown = scene.shown_by[call];
         let given = shown.and_then(|i| scene.exported[i].principal.as_ref()).map(|p| p.subject.as_str());
         let right = given.is_some() && given == real.principal.as_deref();
-        if let Some(subject) = given.filter(|_| !right) {
+        if let Some(subject) = given.filter(|_| !right && !real.principal_hidden) {
             score.principals.wrong += 1;
             score.principals_wrong_under_attack += usize::from(!real.beyond_suspicion());
             let text = format!(

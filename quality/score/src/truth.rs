@@ -52,6 +52,9 @@ pub struct RealCall {
     /// Whether the lines can prove that subject.
     #[serde(default)]
     pub principal_provable: bool,
+    /// The lines that are left name nobody else than another user than that: whoever goes by them is not to blame.
+    #[serde(default)]
+    pub principal_hidden: bool,
     /// What was wrong with it, in truth's own labels.
     #[serde(default)]
     pub findings: BTreeSet<String>,

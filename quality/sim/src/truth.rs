@@ -89,6 +89,18 @@ impl<'a> Truth<'a> {
             && (at_edge || self.legs_of(call).iter().any(Leg::can_carry_a_header))
     }
 
+    /// Whether the Worker signed for another user than it had verified, and its own word for the true one is lost: the signature is
+    /// all that is left.
+    pub fn principal_hidden(&self, call: CallNo) -> bool {
+        let above = std::iter::successors(Some(call), |&at| self.calls[at].parent).take(self.calls.len());
+        let mut mismatched = above.filter(|&at| {
+            let one = &self.calls[at];
+            one.kind == "edge_call" && one.findings.iter().any(|f| f == "identity_mismatch")
+        });
+        let has_head = |edge: CallNo| self.legs_of(edge).iter().any(|leg| leg.role == Role::WorkerHead);
+        mismatched.any(|at| self.calls[at].parent.is_some_and(|edge| !has_head(edge)))
+    }
+
     /// The call at the top of this one's tree, and how many lie between and above.
     pub fn root(&self, call: CallNo) -> (CallNo, usize) {
         let mut depth = 0;

@@ -29,6 +29,8 @@ impl TraceContext {
 pub struct Signed {
     pub text: String,
     pub subject: String,
+    /// Not the Worker that called the one which signed.
+    pub names_user: bool,
     /// Signed by the edge.
     pub genuine: bool,
 }

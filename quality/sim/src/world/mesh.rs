@@ -200,21 +200,23 @@ impl Sim<'_> {
         let swapped = self.swap_header(work, &mut headers);
         let order = work.order(leg, headers, at_us);
         let done = self.call(&work.under.cause.by(work.under.call), order);
-        if swapped {
+        if let Some(names_user) = swapped {
             self.ledger.find(done.call, finding::REPLAYED_HEADER);
-            // The edge's record of the request that it is made for names another.
-            self.ledger.find(done.call, finding::IDENTITY_MISMATCH);
+            // The edge's record of the request that it is made for names another user. What a Worker signed for the Worker that
+            // called it names none: nothing is claimed then that could differ.
+            if names_user {
+                self.ledger.find(done.call, finding::IDENTITY_MISMATCH);
+            }
         }
         work.status = work.status.max(as_own_status(done.status));
         done.at_us
     }
 
-    /// A compromised service sends the header of a request that it has answered long ago.
-    fn swap_header(&mut self, work: &Work, headers: &mut Headers) -> bool {
+    /// A compromised service sends the header of a request that it has answered long ago: whether that names a user.
+    fn swap_header(&mut self, work: &Work, headers: &mut Headers) -> Option<bool> {
         let is_compromised = self.topology.of(work.proxy).name == super::attacks::COMPROMISED;
-        let Some(other) = self.swap.take_if(|_| is_compromised) else { return false };
-        headers.calltrail = Some(other);
-        true
+        let other = self.swap.take_if(|_| is_compromised)?;
+        Some(headers.calltrail.insert(other).names_user)
     }
 
     /// Work that outlives its request.

@@ -38,6 +38,7 @@ impl Signer {
         Signed {
             text: format!("v1;c={trace}-{span};p={kind}:{subject};t={ms};m={mac}"),
             subject: subject.to_owned(),
+            names_user: kind != "worker",
             genuine: true,
         }
     }
