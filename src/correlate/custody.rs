@@ -120,7 +120,7 @@ fn attribute_one(call: &Call, parent: Option<&Call>, custody: &Custody, rules: &
     let claims = names_somebody.map(principal_of);
     let explained = |c: &Principal| principal.as_ref().is_some_and(|p| p.principal.subject == c.subject);
     let from_edge = from_edge || (signed_entry && header.is_some());
-    let has_lost_headers = |l: &Leg| l.is_entry() && l.request_id.is_none();
+    let has_lost_headers = |l: &Leg| l.is_entry() && l.has_lost_headers();
     let lost = call.legs.iter().any(has_lost_headers)
         || parent.is_some_and(|p| custody.of_unknown_origin.contains(&p.id));
     Attributed {

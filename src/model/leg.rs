@@ -273,10 +273,17 @@ impl Leg {
         by_worker || self.is_subrequest_witness() || self.is_entry()
     }
 
-    /// The format prints the calltrail header, and the line has not lost its headers on the way to us: a gateway gives every
-    /// request an id, so that a line without one has. Only then does a missing header say anything.
+    /// The format prints the calltrail header, and the line has not lost its headers on the way to us. Only then does a missing
+    /// header say anything.
     pub fn shows_headers(&self) -> bool {
-        self.header_logged && self.request_id.is_some()
+        self.header_logged && !self.has_lost_headers()
+    }
+
+    /// No header of the request is left: a gateway gives every request an id, so that a line without one, and without any other,
+    /// has lost them. One header is enough to see that the others could have been there.
+    pub fn has_lost_headers(&self) -> bool {
+        let ids = [self.request_id.is_some(), self.hop.is_some(), self.trace.is_some()];
+        !ids.contains(&true) && self.header.is_none() && self.malformed_header.is_none()
     }
 
     /// The callee's side of a call inside the mesh.
