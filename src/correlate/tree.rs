@@ -201,7 +201,7 @@ impl Wood<'_> {
 
     /// What the proxy served that is known to hold the connection on which the leg came. Where the format does not print the
     /// caller's certificate, that is who called.
-    fn served_by_holder(&self, child: usize, leg: &Leg) -> BTreeSet<usize> {
+    fn served_by_holder(&self, child: usize, leg: &Leg) -> Vec<usize> {
         let holder = leg.socket.as_ref().and_then(|socket| self.facts.holder(socket, leg.start));
         holder.map(|h| self.index.served_by(&h.proxy, child)).unwrap_or_default()
     }
@@ -234,9 +234,10 @@ impl Wood<'_> {
         let kind = format!("{:?} {:?} {}", call.method, call.path, call.callee.key());
         let sole = self.sole_of_request(child, near);
         let ranked = near.iter().filter_map(|n| {
+            // Times first: in a large trace they leave the fewest over, and cost the least.
+            let service = self.service(*n, leg, call, sole == Some(n.call))?;
             let keys = self.shared_keys(n.call, child)?;
             let parent = &self.calls[n.call];
-            let service = self.service(*n, leg, call, sole == Some(n.call))?;
             let before = served.get(&(n.call, kind.clone())).copied().unwrap_or(0);
             let other_resource = !same_resource(parent.path.as_deref(), call.path.as_deref());
             // Of those that had ended, the last; of those that were being served, the one with fewest such children.

@@ -126,24 +126,26 @@ impl Index {
     }
 
     /// Calls that the proxy of this name served and that share a key with `child`.
-    pub fn served_by(&self, proxy: &str, child: usize) -> BTreeSet<usize> {
+    pub fn served_by(&self, proxy: &str, child: usize) -> Vec<usize> {
         self.near(&self.by_observer, proxy, child)
     }
 
     /// Calls that a party of this name received and that share a key with `child`.
-    pub fn received_by(&self, name: &str, child: usize) -> BTreeSet<usize> {
+    pub fn received_by(&self, name: &str, child: usize) -> Vec<usize> {
         self.near(&self.by_callee, name, child)
     }
 
-    /// Each once; never `child` itself.
-    fn near(&self, index: &BTreeMap<(String, Key), Vec<usize>>, name: &str, child: usize) -> BTreeSet<usize> {
+    /// Each once, in order; never `child` itself.
+    fn near(&self, index: &BTreeMap<(String, Key), Vec<usize>>, name: &str, child: usize) -> Vec<usize> {
         let keys = self.keys[child].iter();
-        keys.filter_map(|key| index.get(&(name.to_owned(), key.clone())))
-            .filter(|near| near.len() <= CROWD)
-            .flatten()
-            .copied()
-            .filter(|&near| near != child)
-            .collect()
+        let of_keys = keys.filter_map(|key| index.get(&(name.to_owned(), key.clone())));
+        let mut near: Vec<usize> = Vec::new();
+        of_keys.filter(|near| near.len() <= CROWD).for_each(|calls| near.extend(calls));
+        // Rows in order one after the other: a sort that keeps what is sorted merges them.
+        near.sort();
+        near.dedup();
+        near.retain(|&other| other != child);
+        near
     }
 
     /// Calls inside the mesh that are of the same request as `child` by more than its trace.

@@ -7,8 +7,8 @@ use calltrail::model::{Leg, LegId, ObserverKind, Protocol, Side, TraceId};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// Beyond this, a larger trace of the same shape is not tried.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A trace that would take longer than this, if its cost grew with the square of its legs, is not tried.
+const PATIENCE: Duration = Duration::from_secs(25);
 
 pub struct Point {
     pub legs: usize,
@@ -53,14 +53,15 @@ pub fn measure(fullstack: &Capture, hop: &Capture, sizes: &[usize]) -> Vec<Curve
 fn curve(shape: &'static str, pattern: &[Leg], moves: bool, sizes: &[usize]) -> Curve {
     let mut points: Vec<Point> = Vec::new();
     for &size in sizes {
+        let grown = |p: &Point| p.took.mul_f64((size as f64 / p.legs as f64).powi(2));
+        if points.last().is_some_and(|p| grown(p) > PATIENCE) {
+            break;
+        }
         let legs = repeated(pattern, size, moves);
         let started = Instant::now();
         let count = derive::join(legs, &Rules::default()).calls.len();
         assert!(count > 0, "a trace of {size} legs has no calls");
         points.push(Point { legs: size, took: started.elapsed() });
-        if started.elapsed() > PATIENCE {
-            break;
-        }
     }
     Curve { shape, points }
 }

@@ -35,6 +35,28 @@ pub fn measure(scene: &Scene<'_>, score: &mut Score) {
         count_missed(scene, call, missed, score);
     }
     add_groups(&shown_in_groups, &real_in_groups, score);
+    name_missed_of_groups(scene, &seen, &shown_in_groups, &real_in_groups, score);
+}
+
+/// Of the groups of which pairs are missing: which calls have not got theirs, nor stand with another's.
+fn name_missed_of_groups(
+    scene: &Scene<'_>,
+    seen: &HashSet<(Mark, Mark)>,
+    shown: &HashMap<Sort, usize>,
+    real: &HashMap<Sort, usize>,
+    score: &mut Score,
+) {
+    for (call, truth) in scene.real.iter().enumerate().filter(|(_, t)| t.interchangeable.is_some()) {
+        let marks: Vec<Mark> = (0..truth.lines.len()).map(|line| Mark { call, line }).collect();
+        let missing = pairs(&marks).filter(|(a, b)| !scene.spans_the_gateway(*a, *b)).find(|&(a, b)| {
+            let sort = sort(scene, a, b);
+            !seen.contains(&(a, b)) && shown.get(&sort).unwrap_or(&0) < real.get(&sort).unwrap_or(&0)
+        });
+        if missing.is_some() {
+            let text = format!("missed a pair of the equals of {}", scene.name(call));
+            score.case(What::MissedPair, scene, Some(call), scene.shown_by[call], text);
+        }
+    }
 }
 
 fn sort(scene: &Scene<'_>, a: Mark, b: Mark) -> Sort {

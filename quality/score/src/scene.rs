@@ -63,8 +63,12 @@ impl<'a> Scene<'a> {
         // Of a line that belongs to several calls take the one that the other legs speak for; of lines that are equal to the last
         // byte, one that no other exported call has taken.
         let taken = |m: &Mark| self.taken[m.call][m.line];
+        let part = |m: &Mark| (self.role(*m), self.real[m.call].lines[m.line].span.clone());
         let best = |c: &Vec<Mark>| {
-            c.iter().copied().min_by_key(|m| (std::cmp::Reverse(votes(m.call)), taken(m), m.call, m.line))
+            let equal_lines = c.windows(2).all(|two| part(&two[0]) == part(&two[1]));
+            c.iter().copied().min_by_key(|m| {
+                (equal_lines && taken(m), std::cmp::Reverse(votes(m.call)), taken(m), m.call, m.line)
+            })
         };
         let mut marks: Vec<Mark> = choices.iter().filter_map(best).collect();
         let first = marks.first().map(|m| m.call);

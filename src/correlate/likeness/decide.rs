@@ -65,40 +65,49 @@ impl Around {
 
     fn changes(&self, chosen: &[Alike]) -> Changes {
         let own: BTreeSet<LegId> = self.clients.iter().map(|client| client.id).collect();
-        let mut partner: BTreeMap<LegId, &Alike> = BTreeMap::new();
+        let mut partner: BTreeMap<LegId, Found> = BTreeMap::new();
         for pair in chosen {
-            // It stands with a client leg of another minute or service: it stays there.
-            let taken = places::pair(self.call(&self.servers[pair.server].id));
-            if taken.is_none_or(|(client, _)| own.contains(&client.id)) {
-                partner.insert(self.clients[pair.client].id, pair);
+            // What stands with a client leg of another minute or service stays there.
+            let elsewhere = |s: usize| {
+                let taken = places::pair(self.call(&self.servers[s].id));
+                taken.is_some_and(|(client, _)| !own.contains(&client.id))
+            };
+            if !elsewhere(pair.server) {
+                let servers: Vec<usize> = pair.servers().filter(|&s| !elsewhere(s)).collect();
+                partner.insert(self.clients[pair.client].id, Found { servers, ..Found::of(pair) });
             }
         }
         let mut changes = Changes::default();
         let mut kept: BTreeSet<LegId> = BTreeSet::new();
         for client in &self.clients {
             let old = self.call(&client.id);
-            let before = places::pair(old).map(|(_, server)| (server.id, old.confidence_ppm));
-            let now = partner.get(&client.id).map(|p| (self.servers[p.server].id, p.confidence_ppm));
-            if before == now {
+            let ids =
+                |servers: &mut dyn Iterator<Item = &Leg>| servers.map(|s| s.id).collect::<BTreeSet<_>>();
+            let before = places::pair(old).map(|(_, servers)| (ids(&mut servers.iter()), old.confidence_ppm));
+            let now = partner.get(&client.id);
+            let now_ids =
+                now.map(|f| (ids(&mut f.servers.iter().map(|&s| &self.servers[s])), f.confidence_ppm));
+            if before == now_ids {
                 continue;
             }
             changes.replaced.insert(old.id, old.clone());
             kept.insert(client.id);
-            match partner.get(&client.id) {
-                Some(pair) => {
-                    let server = &self.servers[pair.server];
-                    let other = self.call(&server.id);
-                    changes.replaced.insert(other.id, other.clone());
-                    kept.insert(server.id);
-                    changes.now.push(Now::Together(pair.client, pair.server, pair.confidence_ppm));
+            match now {
+                Some(found) => {
+                    for &server in &found.servers {
+                        let other = self.call(&self.servers[server].id);
+                        changes.replaced.insert(other.id, other.clone());
+                        kept.insert(self.servers[server].id);
+                    }
+                    changes.now.push(Now::Together(found.clone()));
                 }
                 None => changes.now.push(Now::Alone(client.id)),
             }
         }
         // Server legs that lost their client leg, unless another has them now.
-        let parted =
-            changes.replaced.values().filter_map(|call| places::pair(call)).map(|(_, server)| server.id);
-        let alone: Vec<Now> = parted.filter(|server| !kept.contains(server)).map(Now::Alone).collect();
+        let parted = changes.replaced.values().filter_map(places::pair).flat_map(|(_, servers)| servers);
+        let alone: Vec<Now> =
+            parted.map(|s| s.id).filter(|server| !kept.contains(server)).map(Now::Alone).collect();
         changes.now.extend(alone);
         changes
     }
@@ -112,8 +121,22 @@ pub struct Changes {
 
 /// What becomes of legs: by their places among the minute's client and server legs, or by id.
 enum Now {
-    Together(usize, usize, u32),
+    Together(Found),
     Alone(LegId),
+}
+
+/// What is found for a client leg: all by their places.
+#[derive(Clone)]
+struct Found {
+    client: usize,
+    servers: Vec<usize>,
+    confidence_ppm: u32,
+}
+
+impl Found {
+    fn of(pair: &Alike) -> Found {
+        Found { client: pair.client, servers: vec![], confidence_ppm: pair.confidence_ppm }
+    }
 }
 
 impl Changes {
@@ -126,9 +149,11 @@ impl Changes {
 impl Now {
     fn call(&self, around: &Around, facts: &Facts, rules: &Rules) -> Call {
         match self {
-            Now::Together(client, server, ppm) => {
-                let (client, server) = (&around.clients[*client], &around.servers[*server]);
-                rejoin::together(around.call(&client.id), client, server, *ppm, facts, rules)
+            Now::Together(found) => {
+                let client = &around.clients[found.client];
+                let servers: Vec<&Leg> = found.servers.iter().map(|&s| &around.servers[s]).collect();
+                let ppm = found.confidence_ppm;
+                rejoin::together(around.call(&client.id), client, &servers, ppm, facts, rules)
             }
             Now::Alone(leg) => {
                 let told = around.call(leg);

@@ -13,6 +13,7 @@
 //! | [`delays`] | how much later does the callee's proxy see it begin, and how much longer does the caller's take? |
 //! | [`ties`] | which of the caller's connections is which of the callee's, when the addresses say nothing? |
 //! | [`belief`], [`sweep`] | how probable is each pair, given all its rivals? |
+//! | [`attempts`] | which lines are other attempts of the same request? |
 //! | [`places`] | where do such legs wait for each other, and what depends on whom? |
 //! | [`decide`] | who is paired in one minute, and which calls change thereby? |
 //! | [`rejoin`] | what does a call say that was joined so? |
@@ -20,6 +21,7 @@
 //!
 //! Everything here is a function of the legs handed in: sums run in the order of (start, id), nothing is random.
 
+pub mod attempts;
 pub mod belief;
 pub mod decide;
 pub mod delays;
@@ -35,18 +37,32 @@ pub mod ties;
 use crate::model::Leg;
 
 /// Two legs that are probably one call, by their places in the rows handed in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alike {
     pub client: usize,
     pub server: usize,
+    /// Server legs of the same request's other attempts.
+    pub others: Vec<usize>,
     /// Probability that the pair is right, in millionths; below a million always.
     pub confidence_ppm: u32,
     /// How much later the server leg starts than is usual between these two proxies.
     pub late_us: i64,
 }
 
+impl Alike {
+    fn new(client: usize, server: usize, probability: f64, late_us: f64) -> Alike {
+        let confidence_ppm = (probability.min(MOST) * 1e6).round() as u32;
+        Alike { client, server, others: vec![], confidence_ppm, late_us: late_us as i64 }
+    }
+
+    /// All server legs.
+    pub fn servers(&self) -> impl Iterator<Item = usize> {
+        [self.server].into_iter().chain(self.others.iter().copied())
+    }
+}
+
 /// A pair that is less probable than this stays two single legs.
-pub const LEAST: f64 = 0.95;
+pub const LEAST: f64 = 0.98;
 /// Nothing that rests on likeness alone is certain.
 const MOST: f64 = 0.9999;
 
@@ -60,17 +76,13 @@ pub fn alike(clients: &[&Leg], servers: &[&Leg], slack_us: i64, least: f64) -> V
     }
     let features = features::Features::of(clients, servers);
     let offsets = offset::estimate(&features, slack_us);
-    let found = rounds::believe(&features, offsets);
+    let (found, offsets) = rounds::believe(&features, offsets);
     let mut pairs: Vec<Alike> = found
-        .into_iter()
+        .iter()
         .filter(|pair| pair.probability >= least)
-        .map(|pair| Alike {
-            client: pair.client,
-            server: pair.server,
-            confidence_ppm: (pair.probability.min(MOST) * 1e6).round() as u32,
-            late_us: pair.late_us as i64,
-        })
+        .map(|pair| Alike::new(pair.client, pair.server, pair.probability, pair.late_us))
         .collect();
     pairs.sort_by_key(|pair| (pair.client, pair.server));
+    attempts::complete(&features, &offsets, &found, &mut pairs);
     pairs
 }

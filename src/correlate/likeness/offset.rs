@@ -121,6 +121,10 @@ fn pile(clients: &ByKind, servers: &[&Feature], slack_us: i64) -> Option<f64> {
     let mut by_rivals: Vec<(usize, usize)> =
         servers.iter().enumerate().map(|(i, s)| (near(s).len(), i)).filter(|(n, _)| *n > 0).collect();
     by_rivals.sort_unstable();
+    // As many differences as make a pile must be there at least; most pairs of proxies have none.
+    if by_rivals.iter().map(|(rivals, _)| rivals).sum::<usize>() < LEAST_SUPPORT as usize {
+        return None;
+    }
 
     let bins = (2 * slack_us / BIN_US + 1) as usize;
     let (mut weight, mut squares) = (vec![0.0; bins], vec![0.0; bins]);

@@ -69,26 +69,19 @@ pub fn lone(call: &Call) -> Option<&Leg> {
     }
 }
 
-/// The two legs of a call that were joined for being alike.
-pub fn pair(call: &Call) -> Option<(&Leg, &Leg)> {
-    match &call.legs[..] {
-        [client, server]
-            if call.basis == Basis::Inferred
-                && client.side == Side::Client
-                && server.side == Side::Server
-                && may_be_alike(client)
-                && may_be_alike(server)
-                && (client.socket.is_none() || client.socket != server.socket) =>
-        {
-            Some((client, server))
-        }
-        _ => None,
-    }
+/// The client leg and the server legs, one for each attempt, of a call that was joined for being alike.
+pub fn pair(call: &Call) -> Option<(&Leg, &[Leg])> {
+    let (client, servers) = call.legs.split_first()?;
+    let is_end = |s: &Leg| {
+        s.side == Side::Server && may_be_alike(s) && (client.socket.is_none() || client.socket != s.socket)
+    };
+    let joined = call.basis == Basis::Inferred && client.side == Side::Client && may_be_alike(client);
+    (joined && !servers.is_empty() && servers.iter().all(is_end)).then_some((client, servers))
 }
 
 /// The legs of a call about which likeness decides.
 pub fn undecided(call: &Call) -> Vec<&Leg> {
-    let of_pair = pair(call).map(|(client, server)| vec![client, server]);
+    let of_pair = pair(call).map(|_| call.legs.iter().collect());
     of_pair.or_else(|| lone(call).map(|leg| vec![leg])).unwrap_or_default()
 }
 

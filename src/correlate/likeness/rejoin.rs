@@ -1,6 +1,6 @@
-//! What a call says whose two legs were joined for being alike, and what its legs say once they are parted again.
+//! What a call says whose legs were joined for being alike, and what its legs say once they are parted again.
 //!
-//! Such a call names nothing that others could share, so it is built from its two legs alone; what its client leg's own line
+//! Such a call names nothing that others could share, so it is built from its own legs alone; what its client leg's own line
 //! told of a parent (a gateway's line says what it served) stays with it. It accuses nobody: of its findings only those stand
 //! that one line says by itself.
 
@@ -14,10 +14,12 @@ use crate::correlate::rules::Rules;
 use crate::model::{Basis, Call, CallId, FindingKind, Leg};
 use std::collections::BTreeMap;
 
-/// The call of a client leg and a server leg. `told`: the call in which the client leg stood until now.
-pub fn together(told: &Call, client: &Leg, server: &Leg, ppm: u32, facts: &Facts, rules: &Rules) -> Call {
-    let legs = [client.clone(), server.clone()];
-    let group = Group::joined(vec![0], vec![1], Basis::Inferred, ppm, 1);
+/// The call of a client leg and the server legs of its attempts. `told`: the call in which the client leg stood until now.
+pub fn together(told: &Call, client: &Leg, servers: &[&Leg], ppm: u32, facts: &Facts, rules: &Rules) -> Call {
+    let legs: Vec<Leg> = [client].into_iter().chain(servers.iter().copied()).cloned().collect();
+    let mut places: Vec<usize> = (1..legs.len()).collect();
+    places.sort_by_key(|&i| (legs[i].start, legs[i].id));
+    let group = Group::joined(vec![0], places, Basis::Inferred, ppm, 1);
     let mut call = one_call(&legs, group, facts, rules);
     call.findings.retain(|finding| told_by_one_line(finding.kind));
     inherit(&mut call, told);
@@ -55,11 +57,16 @@ pub fn again(replaced: &BTreeMap<CallId, Call>, calls: &mut Vec<Call>, facts: &F
     let place: BTreeMap<_, usize> =
         calls.iter().enumerate().filter_map(|(i, c)| Some((places::lone(c)?.id, i))).collect();
     let mut gone = Vec::new();
-    for (old, (client, server)) in alike {
-        let (Some(&c), Some(&s)) = (place.get(&client.id), place.get(&server.id)) else { continue };
-        let legs = (calls[c].legs[0].clone(), calls[s].legs[0].clone());
-        calls[c] = together(&calls[c], &legs.0, &legs.1, old.confidence_ppm, facts, rules);
-        gone.push(calls[s].id);
+    for (old, (client, servers)) in alike {
+        let Some(&c) = place.get(&client.id) else { continue };
+        let lone: Vec<usize> = servers.iter().filter_map(|s| place.get(&s.id).copied()).collect();
+        if lone.len() < servers.len() {
+            continue;
+        }
+        let legs: Vec<Leg> = [c].iter().chain(&lone).map(|&i| calls[i].legs[0].clone()).collect();
+        let servers: Vec<&Leg> = legs[1..].iter().collect();
+        calls[c] = together(&calls[c], &legs[0], &servers, old.confidence_ppm, facts, rules);
+        gone.extend(lone.iter().map(|&s| calls[s].id));
     }
     calls.retain(|call| !gone.contains(&call.id));
 }

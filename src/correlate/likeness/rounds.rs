@@ -33,8 +33,8 @@ pub struct Believed {
     pub late_us: f64,
 }
 
-/// All pairs that were possible, by client.
-pub fn believe(features: &Features, offsets: Offsets) -> Vec<Believed> {
+/// All pairs that were possible, by client, and how far the clocks are apart.
+pub fn believe(features: &Features, offsets: Offsets) -> (Vec<Believed>, Offsets) {
     let mut belief = Belief::new(features, offsets);
     for _ in 0..ROUNDS {
         belief.weigh();
@@ -43,14 +43,13 @@ pub fn believe(features: &Features, offsets: Offsets) -> Vec<Believed> {
     let edges = belief.weigh();
     refine(&edges, &mut belief.probability, features.servers.len());
     let pairs = belief.candidates.iter().zip(&belief.probability);
-    pairs
-        .map(|(pair, p)| Believed {
-            client: pair.client as usize,
-            server: pair.server as usize,
-            probability: *p,
-            late_us: pair.late_us,
-        })
-        .collect()
+    let believed = pairs.map(|(pair, p)| Believed {
+        client: pair.client as usize,
+        server: pair.server as usize,
+        probability: *p,
+        late_us: pair.late_us,
+    });
+    (believed.collect(), belief.offsets)
 }
 
 /// A client leg and a server leg that could be one call.

@@ -31,12 +31,14 @@ impl Joined<'_> {
     /// Joins what was joined for being alike, as the task does when it joins the rest anew. `stored`: the calls as they stand.
     pub fn with_alike(mut self, stored: &BTreeMap<CallId, Call>) -> Self {
         let place: BTreeMap<_, usize> = self.legs.iter().enumerate().map(|(p, l)| (l.id, p)).collect();
-        for (call, (client, server)) in stored.values().filter_map(|c| Some((c, places::pair(c)?))) {
-            let (Some(&c), Some(&s)) = (place.get(&client.id), place.get(&server.id)) else { continue };
-            if self.group_of(c).members().chain(self.group_of(s).members()).count() == 2 {
+        for (call, (client, servers)) in stored.values().filter_map(|c| Some((c, places::pair(c)?))) {
+            let Some(&c) = place.get(&client.id) else { continue };
+            let ends: Vec<usize> = servers.iter().filter_map(|s| place.get(&s.id).copied()).collect();
+            let alone = |p: &usize| self.group_of(*p).members().count() == 1;
+            if ends.len() == servers.len() && [c].iter().chain(&ends).all(alone) {
                 let at = self.group_at[c];
-                self.groups[at] = Group::joined(vec![c], vec![s], Basis::Inferred, call.confidence_ppm, 1);
-                self.group_at[s] = at;
+                ends.iter().for_each(|&s| self.group_at[s] = at);
+                self.groups[at] = Group::joined(vec![c], ends, Basis::Inferred, call.confidence_ppm, 1);
             }
         }
         rejoin::again(stored, &mut self.calls, self.facts, self.rules);
