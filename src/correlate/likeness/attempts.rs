@@ -141,3 +141,55 @@ impl Taken {
         !self.by.contains_key(&server) && others.map(|(_, p)| p).sum::<f64>() <= ELSEWHERE
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::offset::Offset;
+    use super::*;
+
+    /// One request between one pair of proxies whose clocks agree; times in milliseconds.
+    fn line(start_ms: i64, duration_ms: i64, status: u16) -> Feature {
+        Feature {
+            start_us: start_ms * 1_000,
+            duration_ms,
+            observer: 0,
+            request: 0,
+            kind: 0,
+            status: Some(status),
+            sent_bytes: None,
+            received_bytes: None,
+            authority: None,
+            peer: None,
+            own: None,
+            connection: None,
+            at: None,
+        }
+    }
+
+    fn others(clients: Vec<Feature>, servers: Vec<Feature>, pairs: &[(usize, usize)]) -> Vec<Vec<usize>> {
+        let features = Features { clients, servers, ..Features::default() };
+        let offsets = Offsets::from([((0, 0), Offset { at_us: 0, offset_us: 0.0, drift: 0.0 })]);
+        let mut pairs: Vec<Alike> = pairs.iter().map(|&(c, s)| Alike::new(c, s, 0.99, 0.0)).collect();
+        complete(&features, &offsets, &[], &mut pairs);
+        pairs.into_iter().map(|pair| pair.others).collect()
+    }
+
+    #[test]
+    fn the_failed_attempts_before_the_answer_are_of_the_same_request() {
+        let servers = vec![line(100, 5, 503), line(120, 5, 503), line(140, 8, 200), line(170, 5, 503)];
+        assert_eq!(others(vec![line(100, 50, 200)], servers, &[(0, 2)]), [vec![0, 1]]);
+    }
+
+    #[test]
+    fn an_answer_that_was_given_is_no_attempt_of_another_request() {
+        let servers = vec![line(100, 5, 200), line(140, 8, 200)];
+        assert_eq!(others(vec![line(100, 50, 200)], servers, &[(0, 1)]), [Vec::<usize>::new()]);
+    }
+
+    #[test]
+    fn a_line_that_two_requests_want_is_given_to_neither() {
+        let servers = vec![line(101, 5, 503), line(120, 8, 200), line(121, 8, 200)];
+        let clients = vec![line(100, 30, 200), line(100, 31, 200)];
+        assert_eq!(others(clients, servers, &[(0, 1), (1, 2)]), [Vec::<usize>::new(), vec![]]);
+    }
+}
