@@ -1,6 +1,6 @@
 //! What the join must know from beyond the legs at hand: which connections the caller's own proxy has logged.
 
-use crate::model::{Call, Holder, Leg, ObserverKind, Side, SocketPair, Timestamp};
+use crate::model::{Call, Holder, Identity, Leg, ObserverKind, Side, SocketPair, SpiffeId, Timestamp};
 use std::collections::BTreeMap;
 
 pub use crate::model::CONNECTION_SLACK_US;
@@ -26,8 +26,9 @@ impl Facts {
         }
     }
 
-    pub fn is_known(&self, socket: &SocketPair, at: Timestamp) -> bool {
-        self.holders(socket, at).next().is_some()
+    /// Whether a connection at that time is known that may be this caller's.
+    pub fn is_known(&self, socket: &SocketPair, at: Timestamp, caller: &Identity) -> bool {
+        self.holders(socket, at).any(|holder| may_be(holder, caller))
     }
 
     /// Whose proxy had this connection at the time; `None` where none is known to, or where several say so.
@@ -49,9 +50,18 @@ impl Facts {
     /// this call did not go through that proxy, or all its lines of that connection are lost.
     pub fn is_outside_proxy(&self, call: &Call) -> bool {
         lone_mesh_server(call).is_some_and(|leg| match &leg.socket {
-            Some(socket) => !self.is_known(socket, leg.start),
+            Some(socket) => !self.is_known(socket, leg.start, &call.caller),
             None => false,
         })
+    }
+}
+
+/// Whether that was the caller's connection. Another workload's is not, though it had the same addresses: ports are used again. A gateway
+/// hands on connections that are made with its callers' certificates.
+fn may_be(holder: &Holder, caller: &Identity) -> bool {
+    match (holder.party.parse::<SpiffeId>(), &caller.spiffe_id) {
+        (Ok(held_by), Some(caller)) => held_by == *caller || held_by.is_mesh_gateway(),
+        _ => true,
     }
 }
 

@@ -256,7 +256,7 @@ pub(super) async fn gather_facts(store: &Store, closure: &Closure) -> Result<Fac
     let sockets: BTreeSet<_> = closure
         .all_legs()
         .filter(|l| l.is_mesh_server())
-        .filter_map(|l| l.socket.clone().filter(|s| !facts.is_known(s, l.start)))
+        .filter_map(|l| l.socket.clone().filter(|s| !facts.is_known(s, l.start, &l.peer)))
         .collect();
     let sockets: Vec<_> = sockets.into_iter().collect();
     for known in store.known_connections(&sockets).await? {
