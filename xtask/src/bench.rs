@@ -3,11 +3,14 @@
 //! What the chosen measures do not need is not installed: `--only import,decode` needs neither Python nor Java nor Postgres.
 
 use crate::postgres::{Commits, Server};
-use crate::{steps, testbed};
+use crate::{instructions, steps, testbed};
 use anyhow::Result;
 use std::path::Path;
 
 pub fn run(root: &Path, words: &[&str]) -> Result<()> {
+    if words.contains(&"--instructions") {
+        return instructions::run(root, words.contains(&"--accept"));
+    }
     let chosen = chosen(words);
     let needs =
         |measures: &[&str]| chosen.as_ref().is_none_or(|c| c.iter().any(|m| measures.contains(&m.as_str())));

@@ -4,6 +4,7 @@
 //! that order. What cannot be had fails the run with a sentence that says what to install: nothing is skipped.
 
 mod bench;
+mod instructions;
 mod postgres;
 mod steps;
 mod testbed;
@@ -19,7 +20,8 @@ cargo xtask testbed              installs only, and prints the environment that 
 cargo xtask sim ...              writes a simulated world: the lines of edge and mesh, and the truth beside them
 cargo xtask score ...            holds an export against truth; without more words it says what it needs
 cargo xtask join-quality ...     measures the join in simulated worlds and on real captures, writes docs/join-quality.md
-cargo xtask bench ...            measures speed beside DuckDB, Zipkin and bare databases, writes docs/benchmarks.md; --help tells more";
+cargo xtask bench ...            measures speed beside DuckDB, Zipkin and bare databases, writes docs/benchmarks.md; --help tells more
+cargo xtask bench --instructions counts the instructions that decode, hash and join take for one line, under callgrind";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -66,8 +66,11 @@ pub fn run_all(root: &Path, environment: &Environment, tally: &mut Tally) -> Res
 
 /// A program of the workspace, built for speed: what it measures is large.
 pub fn run_program(root: &Path, package: &str, words: &[&str], environment: &Environment) -> Result<()> {
-    let mut command =
-        silent_cargo(root, &format!("run --quiet --release --package {package} --"), environment);
+    let mut command = silent_cargo(
+        root,
+        &format!("run --quiet --release --package {package} --bin {package} --"),
+        environment,
+    );
     command.args(words);
     run(command, "it did not end well: see above")
 }
@@ -75,6 +78,12 @@ pub fn run_program(root: &Path, package: &str, words: &[&str], environment: &Env
 /// Builds calltrail itself as it is shipped.
 pub fn build_release(root: &Path) -> Result<()> {
     run(cargo(root, "build --release --package calltrail", &[]), "calltrail does not build: see above")
+}
+
+/// The hot paths as a program that does nothing else.
+pub fn build_counted(root: &Path) -> Result<()> {
+    let words = "build --release --package calltrail-bench --bin calltrail-counted";
+    run(cargo(root, words, &[]), "the hot paths do not build: see above")
 }
 
 /// A whole file of tests where there is one of that name, else every test whose name contains it.
