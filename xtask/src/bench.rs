@@ -19,10 +19,10 @@ pub fn run(root: &Path, words: &[&str]) -> Result<()> {
         ("CALLTRAIL_BENCH_WORK", root.join("target/bench").display().to_string()),
         ("CALLTRAIL_BENCH_DOCUMENT", root.join("docs/benchmarks.md").display().to_string()),
     ];
+    steps::build_bench(root)?;
     if words.contains(&"--help") || words.contains(&"-h") {
-        return steps::run_program(root, "calltrail-bench", words, &environment);
+        return steps::run_bench(root, words, &environment);
     }
-    steps::build_release(root)?;
     if needs(&["duckdb"]) {
         environment
             .push(("CALLTRAIL_BENCH_PYTHON", testbed::python_with_duckdb(root)?.display().to_string()));
@@ -39,7 +39,7 @@ pub fn run(root: &Path, words: &[&str]) -> Result<()> {
         false => None,
     };
     environment.extend(server.iter().map(|server| ("CALLTRAIL_BENCH_POSTGRES_URL", server.url())));
-    steps::run_program(root, "calltrail-bench", words, &environment)
+    steps::run_bench(root, words, &environment)
 }
 
 /// Names after `--only`; none means all.

@@ -32,7 +32,7 @@ pub fn run(root: &Path, accept: bool) -> Result<()> {
         valgrind.is_ok_and(|s| s.success()),
         "valgrind does not run: install it (Debian: `apt install valgrind`)"
     );
-    steps::build_counted(root)?;
+    steps::build_bench(root)?;
     let known = read(&root.join(KNOWN));
     let (mut counts, mut longer) = (String::new(), Vec::new());
     println!("{:14} {:>16} {:>12} {:>8}", "path", "instructions/line", "known", "change");

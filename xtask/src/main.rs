@@ -46,8 +46,8 @@ fn run(words: &[&str]) -> Result<()> {
             bed.environment().iter().for_each(|(name, value)| println!("export {name}={value:?}"));
             Ok(())
         }
-        ["score", rest @ ..] => steps::run_program(&root, "calltrail-score", rest, &[]),
-        ["join-quality", rest @ ..] => steps::run_program(&root, "calltrail-quality", rest, &[]),
+        ["score", rest @ ..] => steps::run_program(&root, "calltrail-score", rest),
+        ["join-quality", rest @ ..] => steps::run_program(&root, "calltrail-quality", rest),
         ["bench", rest @ ..] => bench::run(&root, rest),
         _ => bail!("what to do? One of:\n{USAGE}"),
     }

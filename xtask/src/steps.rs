@@ -65,25 +65,25 @@ pub fn run_all(root: &Path, environment: &Environment, tally: &mut Tally) -> Res
 }
 
 /// A program of the workspace, built for speed: what it measures is large.
-pub fn run_program(root: &Path, package: &str, words: &[&str], environment: &Environment) -> Result<()> {
-    let mut command = silent_cargo(
-        root,
-        &format!("run --quiet --release --package {package} --bin {package} --"),
-        environment,
-    );
+pub fn run_program(root: &Path, package: &str, words: &[&str]) -> Result<()> {
+    let mut command = silent_cargo(root, &format!("run --quiet --release --package {package} --"), &[]);
     command.args(words);
     run(command, "it did not end well: see above")
 }
 
-/// Builds calltrail itself as it is shipped.
-pub fn build_release(root: &Path) -> Result<()> {
-    run(cargo(root, "build --release --package calltrail", &[]), "calltrail does not build: see above")
+/// Builds calltrail as it is shipped, and what measures it, in one go: apart, cargo would build calltrail twice, each with other
+/// features of the crates that both use.
+pub fn build_bench(root: &Path) -> Result<()> {
+    let words = "build --release --package calltrail --package calltrail-bench";
+    run(cargo(root, words, &[]), "calltrail does not build: see above")
 }
 
-/// The hot paths as a program that does nothing else.
-pub fn build_counted(root: &Path) -> Result<()> {
-    let words = "build --release --package calltrail-bench --bin calltrail-counted";
-    run(cargo(root, words, &[]), "the hot paths do not build: see above")
+/// What measures, with words and environment of its own.
+pub fn run_bench(root: &Path, words: &[&str], environment: &Environment) -> Result<()> {
+    let mut command = Command::new(root.join("target/release/calltrail-bench"));
+    command.args(words).current_dir(root).stdin(Stdio::null());
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    run(command, "it did not end well: see above")
 }
 
 /// A whole file of tests where there is one of that name, else every test whose name contains it.
