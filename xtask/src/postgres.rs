@@ -42,7 +42,7 @@ impl Commits {
                 "-c",
                 "max_wal_size=8GB",
                 "-c",
-                "wal_compression=lz4",
+                "wal_compression=on",
             ],
         }
     }
