@@ -199,6 +199,7 @@ impl<'a> Teller<'a> {
     }
 }
 
+/// Everything that a line need not say: a table of the record's fields.
 fn blank(own: &Arc<Proxy>) -> EnvoyRecord {
     EnvoyRecord {
         proxy: own.clone(),

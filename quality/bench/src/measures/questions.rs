@@ -112,48 +112,23 @@ impl Known {
         Question { name, at_most_ms: PAGE_MS, paths }
     }
 
-    /// Those that the issue lists.
+    /// Those that are asked most, each of what is hot or usual and of what is rare.
     fn pairs(&self) -> Vec<Question> {
         let (hot, usual) = (&self.hot_principal, &self.principal);
-        let page = |name, filters: [String; 2]| {
-            self.page(name, PAGE_MS, &[filters[0].as_str(), filters[1].as_str()])
+        let (hot_callee, callee, rare) = (&self.hot_callee, &self.callee, &self.rare_callee);
+        let page =
+            |name, one: String, other: String| self.page(name, PAGE_MS, &[one.as_str(), other.as_str()]);
+        let of = |name, pattern: &str, callees: [&String; 2]| {
+            let [one, other] = callees.map(|callee| pattern.replace("CALLEE", callee));
+            page(name, one, other)
         };
+        let (of_usual, of_hot) = (format!("principal={usual}&callee="), format!("principal={hot}&callee="));
         vec![
-            page(
-                "principal+callee",
-                [
-                    format!("principal={usual}&callee={}", self.callee),
-                    format!("principal={hot}&callee={}", self.hot_callee),
-                ],
-            ),
-            page(
-                "principal_hot+callee_rare",
-                [
-                    format!("principal={hot}&callee={}", self.rare_callee),
-                    format!("principal={usual}&callee={}", self.rare_callee),
-                ],
-            ),
-            page(
-                "caller+callee",
-                [
-                    format!("caller=gw&callee={}", self.callee),
-                    format!("caller=gw&callee={}", self.rare_callee),
-                ],
-            ),
-            page(
-                "callee+status_5xx",
-                [
-                    format!("callee={}&status=5xx", self.hot_callee),
-                    format!("callee={}&status=5xx", self.rare_callee),
-                ],
-            ),
-            page(
-                "callee+finding",
-                [
-                    format!("callee={}&finding=denied", self.hot_callee),
-                    format!("callee={}&finding=denied", self.rare_callee),
-                ],
-            ),
+            page("principal+callee", format!("{of_usual}{callee}"), format!("{of_hot}{hot_callee}")),
+            page("principal_hot+callee_rare", format!("{of_hot}{rare}"), format!("{of_usual}{rare}")),
+            of("caller+callee", "caller=gw&callee=CALLEE", [callee, rare]),
+            of("callee+status_5xx", "callee=CALLEE&status=5xx", [hot_callee, rare]),
+            of("callee+finding", "callee=CALLEE&finding=denied", [hot_callee, rare]),
         ]
     }
 
