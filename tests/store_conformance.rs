@@ -14,6 +14,8 @@ mod fixtures;
 mod heard;
 #[path = "store_conformance/journal.rs"]
 mod journal;
+#[path = "store_conformance/layout.rs"]
+mod layout;
 #[path = "store_conformance/opening.rs"]
 mod opening;
 #[path = "store_conformance/questions.rs"]
@@ -75,6 +77,9 @@ stories! {
     journal::deriving_old_ground_again_leaves_the_journal_as_it_is,
     journal::a_finding_that_never_counted_is_not_taken_back,
     journal::whoever_lost_the_office_takes_nothing_back,
+    layout::calls_are_found_by_their_keys_however_many_changes_wrote_them,
+    layout::calls_are_read_whether_a_dictionary_packed_them_or_none,
+    layout::pages_go_on_from_bucket_to_bucket,
     heard::what_is_heard_adds_up_whatever_the_order,
     heard::minutes_are_told_apart_by_whether_they_are_news_and_found_around_a_time,
     heard::an_instance_is_judged_by_itself_and_an_idle_hour_by_the_day_before,

@@ -1,16 +1,16 @@
 //! Questions about calls. What comes back carries only the findings that hold at the time of asking: a call and its findings
 //! are read from one state of the database, since the correlator may replace both at any moment.
 
-use super::apply::leg_key;
-use super::derived::with_keys;
+use super::call_rows::{leg_key, trace_key};
 use super::error::inconsistent;
-use super::select::{self, HOLDS};
-use super::statement::{Bind, Stmt, Tx, stmt};
-use super::{Order, Page, Store, StoreError, packed};
+use super::places::{Asked, Numbered};
+use super::select::HOLDS;
+use super::statement::{Bind, Tx, stmt};
+use super::{Order, Page, Store, StoreError};
 use crate::model::{Call, CallFilter, CallId, Cursor, LegId, Timestamp, TraceId};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-/// Ids per `in` list.
+/// Numbers per `in` list.
 const IDS: usize = 512;
 
 impl Store {
@@ -23,38 +23,29 @@ impl Store {
         after: Option<Cursor>,
         limit: u32,
     ) -> Result<Page<Call>, StoreError> {
-        let wanted = limit as usize;
-        let (mut calls, mut after): (Vec<Call>, _) = (Vec::new(), after);
         let mut tx = self.snapshot().await?;
-        // One more than asked for says whether there is another page. It takes a second round only where calls came more than once.
-        while calls.len() <= wanted {
-            let ask = (wanted + 1 - calls.len()) as u32;
-            let rows: Vec<(i64, Vec<u8>, Vec<u8>)> =
-                tx.rows(select::calls(filter, as_of, order, after, ask)).await?;
-            let was_last = rows.len() < ask as usize;
-            for (start_us, id, bytes) in rows {
-                let cursor = Cursor { start: Timestamp(start_us), id: call_id(id)? };
-                if after != Some(cursor) {
-                    calls.push(packed::unpack(&bytes)?);
-                }
-                after = Some(cursor);
-            }
-            if was_last {
-                break;
-            }
-        }
-        let page = page(calls, limit);
-        Ok(Page { rows: tx.with_holding(page.rows, as_of).await?, next: page.next })
+        // One more than asked for says whether there is another page.
+        let asked = Asked { filter, as_of, order, after, limit: limit.saturating_add(1) };
+        let mut places = self.places(&mut tx, asked).await?;
+        let more = places.len() > limit as usize;
+        places.truncate(limit as usize);
+        let next = places.last().filter(|_| more).map(|place| place.at);
+        let numbers: Vec<i64> = places.into_iter().map(|place| place.number).collect();
+        let mut calls = self.numbered_calls(&mut tx, &numbers).await?;
+        // A key is only a hash.
+        calls.retain(|(_, call)| filter.trace_id.is_none_or(|trace| call.trace_id == Some(trace)));
+        Ok(Page { rows: tx.with_holding(calls, as_of).await?, next })
     }
 
     /// By leg id or call id (every id that a call ever had). The call's id differs from the asked one after re-pairing.
     pub async fn call_by_leg(&self, id: &CallId, as_of: Timestamp) -> Result<Option<Call>, StoreError> {
         let mut tx = self.snapshot().await?;
-        let calls = tx.packed_calls(with_keys(&[leg_key(id)])).await?;
+        let numbers = self.numbers_under(&mut tx, &[leg_key(id)]).await?;
+        let mut calls = self.numbered_calls(&mut tx, &numbers).await?;
         // A call whose own id it is comes before one that has a leg of that id.
-        let own = calls.iter().position(|c| c.id == *id);
-        let found = own.or_else(|| calls.iter().position(|c| c.legs.iter().any(|leg| leg.id == *id)));
-        let found = found.map(|i| calls[i].clone()).into_iter().collect();
+        let own = calls.iter().position(|(_, c)| c.id == *id);
+        let found = own.or_else(|| calls.iter().position(|(_, c)| c.legs.iter().any(|leg| leg.id == *id)));
+        let found = found.map(|i| calls.swap_remove(i)).into_iter().collect();
         Ok(tx.with_holding(found, as_of).await?.pop())
     }
 
@@ -69,55 +60,95 @@ impl Store {
         if keys.is_empty() {
             return Ok(Page { rows: Vec::new(), next: None });
         }
-        self.first(with_keys(keys), as_of, limit).await
+        self.first(keys, None, as_of, limit).await
     }
 
     /// The calls of a trace by start, the first `limit` of them.
     pub async fn trace(&self, id: &TraceId, as_of: Timestamp, limit: u32) -> Result<Page<Call>, StoreError> {
-        let select = stmt("select c.packed from call c where c.trace_id = ?").bytes(id.0);
-        self.first(select, as_of, limit).await
+        self.first(&[trace_key(id)], Some(*id), as_of, limit).await
     }
 
-    async fn first(&self, mut select: Stmt, as_of: Timestamp, limit: u32) -> Result<Page<Call>, StoreError> {
+    async fn first(
+        &self,
+        keys: &[i64],
+        trace: Option<TraceId>,
+        as_of: Timestamp,
+        limit: u32,
+    ) -> Result<Page<Call>, StoreError> {
         let mut tx = self.snapshot().await?;
-        select.push(" order by c.start_us, c.id limit ?", [Bind::int(i64::from(limit) + 1)]);
-        let page = page(tx.packed_calls(select).await?, limit);
-        Ok(Page { rows: tx.with_holding(page.rows, as_of).await?, next: page.next })
+        let numbers = self.numbers_under(&mut tx, keys).await?;
+        let first = self.in_order(&mut tx, &numbers, Order::OldestFirst, limit as usize + 1).await?;
+        let mut calls = self.numbered_calls(&mut tx, &first).await?;
+        calls.retain(|(_, call)| trace.is_none() || call.trace_id == trace);
+        let more = calls.len() > limit as usize;
+        calls.truncate(limit as usize);
+        let next = calls.last().filter(|_| more).map(|(_, c)| Cursor { start: c.start, id: c.id });
+        Ok(Page { rows: tx.with_holding(calls, as_of).await?, next })
     }
-}
 
-/// Of calls of which one more was asked for than wanted: the page, and where the next one starts.
-fn page(mut calls: Vec<Call>, limit: u32) -> Page<Call> {
-    let more = calls.len() > limit as usize;
-    calls.truncate(limit as usize);
-    let next = calls.last().filter(|_| more).map(|c| Cursor { start: c.start, id: c.id });
-    Page { rows: calls, next }
+    /// Of the numbers those of calls that are there, by start and id, at most `limit`.
+    pub(super) async fn in_order(
+        &self,
+        tx: &mut Tx,
+        numbers: &[i64],
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<i64>, StoreError> {
+        let mut places: Vec<(i64, Vec<u8>, i64)> = Vec::new();
+        for numbers in numbers.chunks(IDS) {
+            let mut select = stmt("select start_us, id, number from call where number in ");
+            select.push_list(numbers.iter().copied().map(Bind::int).collect());
+            places.extend(tx.rows::<(i64, Vec<u8>, i64)>(select).await?);
+        }
+        places.sort_unstable();
+        if order == Order::NewestFirst {
+            places.reverse();
+        }
+        places.truncate(limit);
+        Ok(places.into_iter().map(|(_, _, number)| number).collect())
+    }
+
+    /// The calls with these numbers, in their order, with all their findings; without those that are gone.
+    pub(super) async fn numbered_calls(
+        &self,
+        tx: &mut Tx,
+        numbers: &[i64],
+    ) -> Result<Vec<Numbered>, StoreError> {
+        let mut calls: HashMap<i64, Call> = HashMap::with_capacity(numbers.len());
+        for numbers in numbers.chunks(IDS) {
+            let mut select = stmt("select number, packed from call where number in ");
+            select.push_list(numbers.iter().copied().map(Bind::int).collect());
+            let rows: Vec<(i64, Vec<u8>)> = tx.rows(select).await?;
+            let (numbers, packed): (Vec<i64>, Vec<Vec<u8>>) = rows.into_iter().unzip();
+            calls.extend(numbers.into_iter().zip(self.unpack(tx, &packed).await?));
+        }
+        Ok(numbers.iter().filter_map(|number| Some((*number, calls.remove(number)?))).collect())
+    }
 }
 
 impl Tx {
     /// The calls without the findings that do not hold.
     pub(super) async fn with_holding(
         &mut self,
-        mut calls: Vec<Call>,
+        calls: Vec<Numbered>,
         as_of: Timestamp,
     ) -> Result<Vec<Call>, StoreError> {
-        let accused: Vec<CallId> = calls.iter().filter(|c| !c.findings.is_empty()).map(|c| c.id).collect();
-        let mut holding: HashSet<(CallId, usize)> = HashSet::new();
-        for ids in accused.chunks(IDS) {
-            let mut select = stmt("select f.call_id, f.ordinal from finding f where f.call_id in ");
-            select.push_list(ids.iter().map(|id| Bind::bytes(id.0)).collect());
+        let accused = calls.iter().filter(|(_, c)| !c.findings.is_empty());
+        let accused: Vec<i64> = accused.map(|(number, _)| *number).collect();
+        let mut holding: HashSet<(i64, i64)> = HashSet::new();
+        for numbers in accused.chunks(IDS) {
+            let mut select = stmt("select f.number, f.ordinal from finding f where f.number in ");
+            select.push_list(numbers.iter().copied().map(Bind::int).collect());
             select.push(" and ", []);
             select.push(HOLDS, [Bind::int(as_of.micros())]);
-            for (id, ordinal) in self.rows::<(Vec<u8>, i64)>(select).await? {
-                holding.insert((call_id(id)?, ordinal as usize));
-            }
+            holding.extend(self.rows::<(i64, i64)>(select).await?);
         }
-        for call in &mut calls {
-            let id = call.id;
+        let only_holding = |(number, mut call): Numbered| {
             let mut ordinals = 0..;
-            call.findings.retain(|_| ordinals.next().is_some_and(|n| holding.contains(&(id, n))));
-        }
-        Ok(calls)
+            call.findings.retain(|_| ordinals.next().is_some_and(|n| holding.contains(&(number, n))));
+            call
+        };
+        Ok(calls.into_iter().map(only_holding).collect())
     }
 }
 

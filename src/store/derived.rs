@@ -1,27 +1,44 @@
 //! What the correlator asks for: calls by key, by party and time, with all their findings.
 
 use super::statement::{Bind, Stmt, Tx, stmt};
-use super::{Store, StoreError, packed};
+use super::{Order, Store, StoreError, select};
 use crate::model::{Call, Timestamp};
-use std::collections::BTreeMap;
 
-/// Keys per `in` list.
-const KEYS: usize = 512;
 /// Most calls that one list of keys gives, newest first. A value that more calls share (a constant trace or request id) ties
 /// nothing any more, and must not make each step read all of history.
-const CALLS: i64 = 20_000;
+const CALLS: usize = 20_000;
 
 impl Store {
     /// All calls that carry any of the keys (a superset, since keys are hashes), each once, by id. They carry all their
     /// findings, whether these hold at any time or not.
     pub async fn calls_by_key(&self, keys: &[i64]) -> Result<Vec<Call>, StoreError> {
-        let (mut tx, mut calls) = (self.snapshot().await?, BTreeMap::new());
-        for keys in keys.chunks(KEYS) {
-            let mut select = with_keys(keys);
-            select.push(" order by c.start_us desc, c.id desc limit ?", [Bind::int(CALLS)]);
-            calls.extend(tx.packed_calls(select).await?.into_iter().map(|call| (call.id, call)));
+        if keys.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(calls.into_values().collect())
+        let mut tx = self.snapshot().await?;
+        let mut numbers = self.numbers_under(&mut tx, keys).await?;
+        if numbers.len() > CALLS {
+            numbers = self.within_bounds(&mut tx, keys).await?;
+        }
+        let calls = self.numbered_calls(&mut tx, &numbers).await?;
+        let mut calls: Vec<Call> = calls.into_iter().map(|(_, call)| call).collect();
+        calls.sort_unstable_by_key(|call| call.id);
+        Ok(calls)
+    }
+
+    /// For each key by itself the newest calls under it: one that too many share does not hide the others.
+    async fn within_bounds(&self, tx: &mut Tx, keys: &[i64]) -> Result<Vec<i64>, StoreError> {
+        let mut within = Vec::new();
+        for keys in keys.chunks(512) {
+            let numbers = self.numbers_under(tx, keys).await?;
+            match numbers.len() > CALLS {
+                true => within.extend(self.in_order(tx, &numbers, Order::NewestFirst, CALLS).await?),
+                false => within.extend(numbers),
+            }
+        }
+        within.sort_unstable();
+        within.dedup();
+        Ok(within)
     }
 
     /// Calls received by an identity (its key) that were being served at some time in `[from, to]`, newest first, at most
@@ -34,11 +51,15 @@ impl Store {
         back_us: i64,
         limit: u32,
     ) -> Result<Vec<Call>, StoreError> {
-        let select = "select packed from call where callee_key = ? and start_us >= ? and start_us <= ? and end_us >= ? \
-                      order by start_us desc, id desc limit ?";
-        let select = stmt(select).text(&super::index_text(callee_key)).int(from.plus_us(-back_us).micros());
-        let select = select.int(to.micros()).int(from.micros()).int(limit.into());
-        self.snapshot().await?.packed_calls(select).await
+        let mut tx = self.snapshot().await?;
+        let callees = self.parties_of_key(&mut tx, callee_key).await?;
+        let mut select = stmt("select c.number from call c where c.status_class in (0, 1, 2, 3, 4, 5)");
+        select::one_of(&mut select, "c.callee", Some(&callees));
+        let times = " and c.start_us >= ? and c.start_us <= ? and c.start_us + c.lasted_us >= ?";
+        let bounds = [from.plus_us(-back_us).micros(), to.micros(), from.micros()];
+        select.push(times, bounds.map(Bind::int));
+        select.push(" order by c.start_us desc, c.id desc limit ?", [Bind::int(limit.into())]);
+        self.selected(&mut tx, select).await
     }
 
     /// Orphans (see `IndexedCall::orphan`) made by an identity that started in `[from, to]`, by start, at most `limit`.
@@ -49,26 +70,17 @@ impl Store {
         to: Timestamp,
         limit: u32,
     ) -> Result<Vec<Call>, StoreError> {
-        let select = "select packed from call where orphan = 1 and caller_key = ? and start_us >= ? and start_us <= ? \
-                      order by start_us, id limit ?";
-        let select = stmt(select).text(&super::index_text(caller_key)).int(from.micros()).int(to.micros());
-        self.snapshot().await?.packed_calls(select.int(limit.into())).await
+        let mut tx = self.snapshot().await?;
+        let callers = self.parties_of_key(&mut tx, caller_key).await?;
+        let mut select = stmt("select c.number from call c where c.orphan = 1");
+        select::one_of(&mut select, "c.caller", Some(&callers));
+        let times = " and c.start_us >= ? and c.start_us <= ? order by c.start_us, c.id limit ?";
+        select.push(times, [from.micros(), to.micros(), limit.into()].map(Bind::int));
+        self.selected(&mut tx, select).await
     }
-}
 
-/// The calls that carry any of the keys, of which there must be at least one.
-pub(super) fn with_keys(keys: &[i64]) -> Stmt {
-    let mut select =
-        stmt("select c.packed from call c where c.id in (select k.call_id from call_key k where k.key in ");
-    select.push_list(keys.iter().copied().map(Bind::int).collect());
-    select.push(")", []);
-    select
-}
-
-impl Tx {
-    /// Calls of a statement that selects `packed` alone, in its order, with all their findings.
-    pub(super) async fn packed_calls(&mut self, select: Stmt) -> Result<Vec<Call>, StoreError> {
-        let rows: Vec<(Vec<u8>,)> = self.rows(select).await?;
-        rows.iter().map(|(packed,)| packed::unpack(packed)).collect()
+    async fn selected(&self, tx: &mut Tx, numbers: Stmt) -> Result<Vec<Call>, StoreError> {
+        let numbers: Vec<i64> = tx.rows::<(i64,)>(numbers).await?.into_iter().map(|(n,)| n).collect();
+        Ok(self.numbered_calls(tx, &numbers).await?.into_iter().map(|(_, call)| call).collect())
     }
 }

@@ -4,11 +4,12 @@ use super::calls::call_id;
 use super::error::inconsistent;
 use super::select;
 use super::statement::{Bind, stmt};
-use super::{Page, Store, StoreError, StoredReject, Totals, packed};
+use super::{Page, Store, StoreError, StoredReject, Totals};
 use crate::model::{Call, CallId, Cursor, Finding, FindingFilter, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-type FindingRow = (i64, Vec<u8>, i64, Vec<u8>);
+/// Start, call id, ordinal, the call's number.
+type FindingRow = (i64, Vec<u8>, i64, i64);
 
 impl Store {
     /// Findings that hold at `as_of` with the call that each is on (by id), newest first. A page never parts the findings of
@@ -21,28 +22,32 @@ impl Store {
         limit: u32,
     ) -> Result<Page<(Call, Finding)>, StoreError> {
         let mut tx = self.snapshot().await?;
-        let mut rows: Vec<FindingRow> = tx.rows(select::findings(filter, as_of, after, limit)).await?;
+        let callees = match &filter.callee {
+            Some(callee) => Some(self.parties_called(&mut tx, callee).await?),
+            None => None,
+        };
+        let select = select::findings(filter, callees.as_deref(), as_of, after, limit);
+        let mut rows: Vec<FindingRow> = tx.rows(select).await?;
         let mut next = None;
-        if let Some((start_us, id, ordinal, _)) = rows.last().filter(|_| rows.len() >= limit as usize) {
+        if let Some((start_us, id, ordinal, number)) = rows.last().filter(|_| rows.len() >= limit as usize) {
             next = Some(Cursor { start: Timestamp(*start_us), id: call_id(id.clone())? });
-            let of_call = [Bind::int(*start_us), Bind::bytes(id.as_slice()), Bind::int(*ordinal)];
+            let of_call = [*start_us, *number, *ordinal].map(Bind::int);
             rows.extend(tx.rows(select::findings_of_call(filter, as_of, of_call)).await?);
         }
-        let mut calls: BTreeMap<CallId, Call> = BTreeMap::new();
+        let numbers: BTreeSet<i64> = rows.iter().map(|(_, _, _, number)| *number).collect();
+        let calls = self.numbered_calls(&mut tx, &numbers.into_iter().collect::<Vec<_>>()).await?;
         let mut found = Vec::with_capacity(rows.len());
-        for (_, id, ordinal, bytes) in rows {
+        let by_number: BTreeMap<i64, &Call> = calls.iter().map(|(number, call)| (*number, call)).collect();
+        for (_, id, ordinal, number) in rows {
             let id = call_id(id)?;
-            let call = match calls.entry(id) {
-                std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-                std::collections::btree_map::Entry::Vacant(entry) => entry.insert(packed::unpack(&bytes)?),
-            };
-            let finding = call.findings.get(ordinal as usize).cloned();
+            let finding =
+                by_number.get(&number).and_then(|call| call.findings.get(ordinal as usize)).cloned();
             found.push((
                 id,
                 finding.ok_or_else(|| inconsistent("finding", format!("{id} has no such finding")))?,
             ));
         }
-        let calls = tx.with_holding(calls.into_values().collect(), as_of).await?;
+        let calls = tx.with_holding(calls, as_of).await?;
         let calls: BTreeMap<CallId, Call> = calls.into_iter().map(|c| (c.id, c)).collect();
         let rows = found.into_iter().filter_map(|(id, finding)| Some((calls.get(&id)?.clone(), finding)));
         Ok(Page { rows: rows.collect(), next })

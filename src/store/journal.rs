@@ -3,11 +3,12 @@
 
 use super::calls::call_id;
 use super::error::inconsistent;
+use super::packed_leg::Code;
 use super::select::HOLDS;
 use super::statement::{Bind, Tx, insert, stmt};
 use super::{Change, Store, StoreError};
 use crate::model::{CallId, JournalEntry, LegId, Timestamp};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 const ROWS: usize = 256;
 const INSERT: &str =
@@ -16,9 +17,14 @@ const WIDTH: usize = 9;
 
 /// Writes what of the change's drafts had been believed, before the rows that said so are replaced; and how far everything
 /// has been derived, from which later changes tell what was believed.
-pub(super) async fn write(tx: &mut Tx, change: &Change) -> Result<(), StoreError> {
+/// `old`: the numbers of those rows.
+pub(super) async fn write(
+    tx: &mut Tx,
+    change: &Change,
+    old: &BTreeMap<CallId, i64>,
+) -> Result<(), StoreError> {
     if !change.journal.is_empty() {
-        let entries = believed(tx, change).await?;
+        let entries = believed(tx, change, old).await?;
         let binds = entries.iter().flat_map(binds).collect();
         tx.execute_all(insert(INSERT, WIDTH, binds, ROWS, "")).await?;
     }
@@ -30,7 +36,11 @@ pub(super) async fn write(tx: &mut Tx, change: &Change) -> Result<(), StoreError
 }
 
 /// Those entries whose old belief anybody could have been told.
-async fn believed(tx: &mut Tx, change: &Change) -> Result<Vec<JournalEntry>, StoreError> {
+async fn believed(
+    tx: &mut Tx,
+    change: &Change,
+    old: &BTreeMap<CallId, i64>,
+) -> Result<Vec<JournalEntry>, StoreError> {
     let rows: Vec<(i64,)> = tx.rows(stmt("select believed from journal_head")).await?;
     let head = rows.first().ok_or_else(|| inconsistent("journal_head", "its only row is missing"))?.0 as u64;
     // While old ground is derived again, nothing new is learnt.
@@ -38,27 +48,28 @@ async fn believed(tx: &mut Tx, change: &Change) -> Result<Vec<JournalEntry>, Sto
         return Ok(Vec::new());
     }
     let told: Vec<_> = change.journal.iter().filter(|d| d.known_by <= head).collect();
-    let of_absence: BTreeSet<CallId> = told.iter().filter(|d| d.of_absence).map(|d| d.entry.call).collect();
+    let of_absence = told.iter().filter(|d| d.of_absence).filter_map(|d| old.get(&d.entry.call).copied());
+    let of_absence: BTreeSet<i64> = of_absence.collect();
     let counted = counting(tx, &of_absence, told.first().map(|d| d.entry.at)).await?;
     let counts =
-        |e: &JournalEntry| e.finding.is_some_and(|kind| counted.contains(&(e.call, kind.to_string())));
+        |e: &JournalEntry| e.finding.is_some_and(|kind| counted.contains(&(e.call, kind.code().into())));
     Ok(told.into_iter().filter(|d| !d.of_absence || counts(&d.entry)).map(|d| d.entry.clone()).collect())
 }
 
-/// Which findings of the calls, as they are stored, count at a time.
+/// Which findings of the calls with these numbers count at a time: their kinds.
 async fn counting(
     tx: &mut Tx,
-    calls: &BTreeSet<CallId>,
+    calls: &BTreeSet<i64>,
     at: Option<Timestamp>,
-) -> Result<BTreeSet<(CallId, String)>, StoreError> {
+) -> Result<BTreeSet<(CallId, i64)>, StoreError> {
     let (Some(at), mut counting) = (at, BTreeSet::new()) else { return Ok(BTreeSet::new()) };
-    let ids: Vec<Bind> = calls.iter().map(|id| Bind::bytes(id.0)).collect();
-    for ids in ids.chunks(ROWS) {
-        let mut select = stmt("select f.call_id, f.kind from finding f where f.call_id in ");
-        select.push_list(ids.to_vec());
+    let numbers: Vec<Bind> = calls.iter().copied().map(Bind::int).collect();
+    for numbers in numbers.chunks(ROWS) {
+        let mut select = stmt("select f.call_id, f.kind from finding f where f.number in ");
+        select.push_list(numbers.to_vec());
         select.push(" and ", []);
         select.push(HOLDS, [Bind::int(at.micros())]);
-        for (id, kind) in tx.rows::<(Vec<u8>, String)>(select).await? {
+        for (id, kind) in tx.rows::<(Vec<u8>, i64)>(select).await? {
             counting.insert((call_id(id)?, kind));
         }
     }

@@ -9,17 +9,21 @@
 //! | `open`, `location`, `error` | opening, and what can go wrong |
 //! | `commit`, `block`, `deliveries` | evidence in and out |
 //! | `office` | who may derive |
-//! | `apply`, `connections`, `derived` | what the correlator writes, and what it asks for |
-//! | `calls`, `findings`, `coverage`, `select` | questions, and the filters as SQL |
+//! | `apply`, `call_rows`, `connections`, `derived` | what the correlator writes, and what it asks for |
+//! | `key_index`, `key_run` | which calls stand under which keys |
+//! | `party`, `remembered` | texts as numbers; what a process keeps in memory of what never changes |
+//! | `calls`, `findings`, `coverage` | questions |
+//! | `places`, `select` | where calls stand that match a filter, and the filters as SQL |
 //! | `journal` | what had been believed and is no longer |
 //! | `heard`, `sources` | who was heard, when and how completely: written, and asked for |
 //! | `summary` | counts and quantiles for dashboards |
-//! | `packed`, `packed_leg` | the whole call as bytes |
+//! | `packed`, `packed_leg`, `dictionary` | the whole call as bytes, compressed |
 //! | `tokens` | bearer tokens |
 //! | `statement`, `dialect` | the drivers, and where they differ |
 
 mod apply;
 mod block;
+mod call_rows;
 mod calls;
 mod commit;
 mod connections;
@@ -27,15 +31,21 @@ mod coverage;
 mod deliveries;
 mod derived;
 mod dialect;
+mod dictionary;
 mod error;
 mod findings;
 mod heard;
 mod journal;
+mod key_index;
+mod key_run;
 mod location;
 mod office;
 mod open;
 mod packed;
 mod packed_leg;
+mod party;
+mod places;
+mod remembered;
 mod select;
 mod shapes;
 mod sources;
@@ -60,6 +70,7 @@ use sqlx::{PgPool, SqlitePool};
 #[derive(Clone)]
 pub struct Store {
     db: Db,
+    remembered: std::sync::Arc<remembered::Remembered>,
 }
 
 #[derive(Clone)]

@@ -125,7 +125,7 @@ async fn connect(location: &Location, create: bool) -> Result<Store, StoreError>
             error => StoreError::Other(format!("{location} cannot be opened ({error}): {advice}")),
         }
     })?;
-    Ok(Store { db })
+    Ok(Store { db, remembered: Default::default() })
 }
 
 /// Makes the file before SQLite would, which asks the umask who may read it. Its other files take over the mode of this one.

@@ -1,15 +1,13 @@
-//! The whole call as bytes: a version, then the row structs below in postcard's encoding.
+//! The whole call as bytes: the row structs below in postcard's encoding, which [`dictionary`](super::dictionary) compresses.
 //!
 //! It is derived data: a version that this program does not know is an error that says to derive everything again, never a guess.
+//! The version stands before the compressed bytes; raise it there when a row struct or the meaning of a number changes.
 
 use super::StoreError;
 use super::error::inconsistent;
 use super::packed_leg::{Code, IdentityRow, LegRow, PrincipalRow, codes, owned};
 use crate::model::*;
 use serde::{Deserialize, Serialize};
-
-/// First byte of every packed call. Raise it when a row struct or the meaning of a number changes.
-const VERSION: u8 = 2;
 
 codes!(Basis { Proven = 0, Keyed = 1, Inferred = 2, Single = 3 });
 codes!(Attribution { Verified = 0, Inherited = 1, Signed = 2, Presumed = 3, Deferred = 4 });
@@ -25,24 +23,14 @@ codes!(FindingKind {
 });
 
 pub(super) fn pack(call: &Call) -> Result<Vec<u8>, StoreError> {
-    let mut bytes = Vec::with_capacity(256 + 768 * call.legs.len());
-    bytes.push(VERSION);
+    let bytes = Vec::with_capacity(256 + 768 * call.legs.len());
     let packed = postcard::to_extend(&CallRow::from(call), bytes);
     packed.map_err(|e| StoreError::Other(format!("packing call {}: {e}", call.id)))
 }
 
-pub(super) fn unpack(packed: &[u8]) -> Result<Call, StoreError> {
-    match packed.split_first() {
-        Some((&VERSION, row)) => {
-            let row: CallRow<'_> = postcard::from_bytes(row).map_err(|e| inconsistent("call", e))?;
-            row.try_into()
-        }
-        Some((version, _)) => Err(inconsistent(
-            "call",
-            format!("it was packed by another version ({version}): derive it again with `calltrail rebuild`"),
-        )),
-        None => Err(inconsistent("call", "it is empty")),
-    }
+pub(super) fn unpack(row: &[u8]) -> Result<Call, StoreError> {
+    let row: CallRow<'_> = postcard::from_bytes(row).map_err(|e| inconsistent("call", e))?;
+    row.try_into()
 }
 
 #[derive(Serialize, Deserialize)]

@@ -1,8 +1,9 @@
 //! Filters as SQL: only the clauses that are asked for, each written so that an index serves it.
 
+use super::packed_leg::Code;
 use super::statement::{Bind, Stmt, stmt};
-use super::{Order, index_text};
-use crate::model::{CallFilter, Cursor, Effect, FindingFilter, Timestamp};
+use super::{Order, Store, StoreError, statement::Tx};
+use crate::model::{CallFilter, Cursor, FindingFilter, Timestamp};
 
 /// How well somebody reported in some hours, by what others sent it where that could be measured, else by what others received
 /// from it: 0 where that is less than 99 %, 1 where it is not but too few calls tell of it, else 2; null where nothing is known.
@@ -87,88 +88,107 @@ pub(super) const HOLDS: &str = concat!(
     " and r.legs > 0)))))"
 );
 
-/// Calls by start and id: `start_us, id, packed`.
-pub(super) fn calls(
-    filter: &CallFilter,
+/// Who and what a filter names, as numbers. An empty list: nothing stored bears the name.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Named {
+    pub callers: Option<Vec<i64>>,
+    pub callees: Option<Vec<i64>>,
+    pub principals: Option<Vec<i64>>,
+    /// Calls of the trace.
+    pub calls: Option<Vec<i64>>,
+}
+
+impl Named {
+    pub(super) fn is_nothing(&self) -> bool {
+        let lists = [&self.callers, &self.callees, &self.principals, &self.calls];
+        lists.into_iter().flatten().any(Vec::is_empty)
+    }
+}
+
+impl Store {
+    pub(super) async fn named(&self, tx: &mut Tx, filter: &CallFilter) -> Result<Named, StoreError> {
+        let mut named = Named::default();
+        if let Some(caller) = &filter.caller {
+            named.callers = Some(self.parties_called(tx, caller).await?);
+        }
+        if let Some(callee) = &filter.callee {
+            named.callees = Some(self.parties_called(tx, callee).await?);
+        }
+        if let Some(subject) = &filter.principal {
+            named.principals = Some(self.principals_called(tx, subject).await?);
+        }
+        if let Some(trace) = &filter.trace_id {
+            named.calls = Some(self.numbers_under(tx, &[super::call_rows::trace_key(trace)]).await?);
+        }
+        Ok(named)
+    }
+}
+
+/// What a call (`c`) must be, apart from its time.
+pub(super) fn call_clauses(select: &mut Stmt, filter: &CallFilter, named: &Named) {
+    one_of(select, "c.principal", named.principals.as_deref());
+    one_of(select, "c.caller", named.callers.as_deref());
+    one_of(select, "c.callee", named.callees.as_deref());
+    verdict_clauses(select, filter);
+}
+
+/// As [`call_clauses`], where the parties are known otherwise.
+pub(super) fn verdict_clauses(select: &mut Stmt, filter: &CallFilter) {
+    if let Some(effect) = filter.decision {
+        // As text, so that the index of what was denied serves it.
+        select.push(&format!(" and c.effect = {}", effect.code()), []);
+    }
+    if let Some(basis) = filter.basis {
+        select.push(&format!(" and c.basis = {}", basis.code()), []);
+    }
+}
+
+/// One is asked for as one: an `in` would keep an index from giving the order.
+pub(super) fn one_of(select: &mut Stmt, column: &str, asked: Option<&[i64]>) {
+    match asked {
+        None => {}
+        Some([one]) => select.push(&format!(" and {column} = ?"), [Bind::int(*one)]),
+        Some([]) => select.push(" and 1 = 0", []),
+        Some(several) => {
+            select.push(&format!(" and {column} in "), []);
+            select.push_list(several.iter().copied().map(Bind::int).collect());
+        }
+    }
+}
+
+/// Findings that hold, newest first: `start_us, call_id, ordinal, number`. `callees`: as in [`Named`].
+pub(super) fn findings(
+    filter: &FindingFilter,
+    callees: Option<&[i64]>,
     as_of: Timestamp,
-    order: Order,
     after: Option<Cursor>,
     limit: u32,
 ) -> Stmt {
-    // By finding: its own index leads, since few calls have any. A call with two such findings then stands there twice.
-    let (mut select, start, id) = match filter.finding {
-        Some(kind) => {
-            let mut select = stmt(
-                "select f.start_us, f.call_id, c.packed from finding f join call c on c.id = f.call_id where f.kind = ?",
-            )
-            .text(kind.as_str());
-            select.push(" and ", []);
-            select.push(HOLDS, [Bind::int(as_of.micros())]);
-            (select, "f.start_us", "f.call_id")
-        }
-        None => (stmt("select c.start_us, c.id, c.packed from call c where 1 = 1"), "c.start_us", "c.id"),
-    };
-    times(&mut select, start, filter.from, filter.to);
-    call_clauses(&mut select, filter);
-    keyset(&mut select, start, id, order, after);
-    let direction = direction(order);
-    select.push(&format!(" order by {start}{direction}, {id}{direction} limit ?"), [Bind::int(limit.into())]);
-    select
-}
-
-pub(super) fn call_clauses(select: &mut Stmt, filter: &CallFilter) {
-    if let Some(subject) = &filter.principal {
-        select.push(" and c.principal_subject = ?", [Bind::text(&index_text(subject))]);
-    }
-    party(select, "caller", filter.caller.as_deref());
-    party(select, "callee", filter.callee.as_deref());
-    if let Some(effect) = filter.decision {
-        select.push(" and c.effect = ?", [Bind::text(Effect::as_str(effect))]);
-    }
-    if let Some(basis) = filter.basis {
-        select.push(" and c.basis = ?", [Bind::text(basis.as_str())]);
-    }
-    if let Some(trace) = filter.trace_id {
-        select.push(" and c.trace_id = ?", [Bind::bytes(trace.0)]);
-    }
-}
-
-/// By SPIFFE id or by short name, never by both at once: an `or` would keep the index from giving the order.
-fn party(select: &mut Stmt, side: &str, asked: Option<&str>) {
-    let Some(asked) = asked else { return };
-    let column = if asked.starts_with("spiffe://") { "key" } else { "name" };
-    select.push(&format!(" and c.{side}_{column} = ?"), [Bind::text(&index_text(asked))]);
-}
-
-/// Findings that hold, newest first: `start_us, call_id, ordinal, packed`.
-pub(super) fn findings(filter: &FindingFilter, as_of: Timestamp, after: Option<Cursor>, limit: u32) -> Stmt {
-    let mut select = matching_findings(filter, as_of);
+    let mut select = matching_findings(filter, callees, as_of);
     keyset(&mut select, "f.start_us", "f.call_id", Order::NewestFirst, after);
     let order = " order by f.start_us desc, f.call_id desc, f.ordinal limit ?";
     select.push(order, [Bind::int(limit.into())]);
     select
 }
 
-/// The same of one call (its start, its id), from beyond an ordinal.
+/// The same of one call (its start, its number), from beyond an ordinal.
 pub(super) fn findings_of_call(filter: &FindingFilter, as_of: Timestamp, of_call: [Bind; 3]) -> Stmt {
-    let mut select = matching_findings(filter, as_of);
-    select.push(" and f.start_us = ? and f.call_id = ? and f.ordinal > ? order by f.ordinal", of_call);
+    let mut select = matching_findings(filter, None, as_of);
+    select.push(" and f.start_us = ? and f.number = ? and f.ordinal > ? order by f.ordinal", of_call);
     select
 }
 
-fn matching_findings(filter: &FindingFilter, as_of: Timestamp) -> Stmt {
-    let mut select = stmt(
-        "select f.start_us, f.call_id, f.ordinal, c.packed from finding f join call c on c.id = f.call_id where ",
-    );
+fn matching_findings(filter: &FindingFilter, callees: Option<&[i64]>, as_of: Timestamp) -> Stmt {
+    let mut select = stmt("select f.start_us, f.call_id, f.ordinal, f.number from finding f where ");
     select.push(HOLDS, [Bind::int(as_of.micros())]);
     times(&mut select, "f.start_us", filter.from, filter.to);
     if let Some(kind) = filter.kind {
-        select.push(" and f.kind = ?", [Bind::text(kind.as_str())]);
+        select.push(" and f.kind = ?", [Bind::int(kind.code().into())]);
     }
     if let Some(severity) = filter.severity {
-        select.push(" and f.severity = ?", [Bind::text(severity.as_str())]);
+        select.push(" and f.severity = ?", [Bind::int(severity.code().into())]);
     }
-    party(&mut select, "callee", filter.callee.as_deref());
+    one_of(&mut select, "f.callee", callees);
     select
 }
 
@@ -181,31 +201,21 @@ pub(super) fn times(select: &mut Stmt, start: &str, from: Option<Timestamp>, to:
     }
 }
 
-fn keyset(select: &mut Stmt, start: &str, id: &str, order: Order, after: Option<Cursor>) {
+/// Beyond a place. The start by itself first: the index knows it and nothing of ids.
+pub(super) fn keyset(select: &mut Stmt, start: &str, id: &str, order: Order, after: Option<Cursor>) {
     let Some(after) = after else { return };
     let beyond = match order {
         Order::NewestFirst => "<",
         Order::OldestFirst => ">",
     };
-    let binds = [Bind::int(after.start.micros()), Bind::bytes(after.id.0)];
-    select.push(&format!(" and ({start}, {id}) {beyond} (?, ?)"), binds);
+    let at = Bind::int(after.start.micros());
+    let binds = [at.clone(), at, Bind::bytes(after.id.0)];
+    select.push(&format!(" and {start} {beyond}= ? and ({start} {beyond} ? or {id} {beyond} ?)"), binds);
 }
 
-fn direction(order: Order) -> &'static str {
+pub(super) fn direction(order: Order) -> &'static str {
     match order {
         Order::NewestFirst => " desc",
         Order::OldestFirst => "",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::HOLDS;
-    use crate::model::ENOUGH_CALLS;
-
-    #[test]
-    fn what_is_enough_is_the_same_in_sql() {
-        assert!(HOLDS.contains(&format!("sum(v.inbound_expected) < {ENOUGH_CALLS} ")));
-        assert!(HOLDS.contains(&format!("sum(v.outbound_expected) < {ENOUGH_CALLS} ")));
     }
 }

@@ -47,6 +47,10 @@ impl Bed {
         Store::open(&self.location).await.unwrap()
     }
 
+    pub fn is_sqlite(&self) -> bool {
+        matches!(self.location, Location::Directory(_))
+    }
+
     /// Past the store, as an auditor with SQL would: rows of one column of bytes.
     pub async fn bytes(&self, sql: &'static str) -> Vec<Vec<u8>> {
         match &self.location {

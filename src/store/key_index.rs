@@ -1,0 +1,249 @@
+//! Which calls stand under which keys, on disk: runs that are added with each change and merged into longer ones.
+//!
+//! Keys come at random. In a tree each would touch a page of its own, the more of them the larger the tree; a run is written in
+//! one piece. Runs do not change: what a process has once read of one it keeps. Which runs there are is asked of the database
+//! each time, in the asker's own transaction.
+
+use super::error::inconsistent;
+use super::key_run::{self, Filter, Pair};
+use super::statement::{Bind, Tx, insert, stmt};
+use super::{Store, StoreError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Runs of one size class that are merged into one.
+const MERGED: usize = 8;
+/// Most pairs of a run that is made by merging within a change: it is made while others wait.
+const MOST_PAIRS: i64 = 6_000_000;
+/// Runs of up to so many pairs are kept in memory whole.
+const SMALL: i64 = 65_536;
+/// Bits of a chunk's place within its run.
+const PLACE_BITS: u32 = 20;
+/// Ids per `in` list.
+const IDS: usize = 512;
+/// Rows per statement.
+const ROWS: usize = 64;
+
+/// What is kept in memory of a run.
+pub(super) struct Run {
+    id: i64,
+    base: i64,
+    firsts: Vec<u64>,
+    filter: Filter,
+    /// Of a small one.
+    pairs: Option<Vec<Pair>>,
+}
+
+#[derive(sqlx::FromRow)]
+struct RunRow {
+    id: i64,
+    pairs: i64,
+    base: i64,
+    firsts: Vec<u8>,
+    filter: Vec<u8>,
+}
+
+/// What a change adds.
+pub(super) struct NewKeys {
+    pub pairs: Vec<Pair>,
+    /// Numbers of the calls that it takes away.
+    pub dead: Vec<i64>,
+    pub next_run: i64,
+}
+
+/// What has been written, to be remembered once it is committed.
+pub(super) struct NewRuns {
+    pub next_run: i64,
+    pub runs: Vec<Arc<Run>>,
+}
+
+impl Store {
+    /// Numbers of calls under any of the keys, sorted, each once; some of them may be gone.
+    pub(super) async fn numbers_under(&self, tx: &mut Tx, keys: &[i64]) -> Result<Vec<i64>, StoreError> {
+        let mut keys: Vec<u64> = keys.iter().map(|key| key_run::short(*key)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let mut numbers = Vec::new();
+        for run in self.runs(tx).await? {
+            let held: Vec<u64> = keys.iter().copied().filter(|key| run.filter.may_hold(*key)).collect();
+            match &run.pairs {
+                _ if held.is_empty() => {}
+                Some(pairs) => key_run::collect(pairs, &held, &mut numbers),
+                None => on_disk(tx, &run, &held, &mut numbers).await?,
+            }
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        Ok(numbers)
+    }
+
+    /// All runs that there are.
+    async fn runs(&self, tx: &mut Tx) -> Result<Vec<Arc<Run>>, StoreError> {
+        let ids: Vec<(i64,)> = tx.rows(stmt("select id from key_run order by id")).await?;
+        let ids: Vec<i64> = ids.into_iter().map(|(id,)| id).collect();
+        self.remembered.forget_runs_but(&ids);
+        let mut known: BTreeMap<i64, Arc<Run>> = self.remembered.runs(ids.iter().copied());
+        for id in ids {
+            if known.contains_key(&id) {
+                continue;
+            }
+            let run = Arc::new(read(tx, id).await?);
+            self.remembered.remember_runs([run.clone()]);
+            known.insert(id, run);
+        }
+        Ok(known.into_values().collect())
+    }
+
+    /// Adds a run, and merges where there are enough of a kind. Only whoever holds the correlator's row may.
+    pub(super) async fn add_keys(&self, tx: &mut Tx, new: NewKeys) -> Result<NewRuns, StoreError> {
+        let NewKeys { mut pairs, mut dead, next_run } = new;
+        let mut written = NewRuns { next_run, runs: Vec::new() };
+        if pairs.is_empty() && dead.is_empty() {
+            return Ok(written);
+        }
+        pairs.sort_unstable();
+        pairs.dedup();
+        dead.sort_unstable();
+        written.add(tx, &pairs, &dead).await?;
+        while let Some(merged) = to_be_merged(tx).await? {
+            self.merge(tx, &merged, &mut written).await?;
+        }
+        Ok(written)
+    }
+
+    async fn merge(&self, tx: &mut Tx, ids: &[i64], written: &mut NewRuns) -> Result<(), StoreError> {
+        let (mut pairs, mut dead) = (Vec::new(), BTreeSet::new());
+        let fresh = |id: i64| written.runs.iter().find(|run| run.id == id).cloned();
+        for id in ids {
+            let run = match fresh(*id).or_else(|| self.remembered.runs([*id]).remove(id)) {
+                Some(run) => run,
+                None => Arc::new(read(tx, *id).await?),
+            };
+            match &run.pairs {
+                Some(own) => pairs.extend_from_slice(own),
+                None => pairs.extend(all_pairs(tx, &run).await?),
+            }
+            let rows: Vec<(Vec<u8>,)> =
+                tx.rows(stmt("select dead from key_run where id = ?").int(*id)).await?;
+            for (bytes,) in rows {
+                dead.extend(key_run::decode_numbers(&bytes)?);
+            }
+        }
+        pairs.retain(|(_, number)| !dead.contains(number));
+        // Finds the runs that are sorted already.
+        pairs.sort();
+        pairs.dedup();
+        for id in ids {
+            let (first, last) = (id << PLACE_BITS, ((id + 1) << PLACE_BITS) - 1);
+            let delete = stmt("delete from key_chunk where place between ? and ?");
+            tx.execute(delete.int(first).int(last)).await?;
+            tx.execute(stmt("delete from key_run where id = ?").int(*id)).await?;
+        }
+        // The other runs may still hold pairs of the dead.
+        let others: Vec<(i64,)> = tx.rows(stmt("select id from key_run limit 1")).await?;
+        let dead: Vec<i64> = if others.is_empty() { Vec::new() } else { dead.into_iter().collect() };
+        written.runs.retain(|run| !ids.contains(&run.id));
+        if !pairs.is_empty() || !dead.is_empty() {
+            written.add(tx, &pairs, &dead).await?;
+        }
+        Ok(())
+    }
+}
+
+impl NewRuns {
+    async fn add(&mut self, tx: &mut Tx, pairs: &[Pair], dead: &[i64]) -> Result<(), StoreError> {
+        let (id, run) = (self.next_run, key_run::write(pairs));
+        self.next_run += 1;
+        let row = vec![
+            Bind::int(id),
+            Bind::int(pairs.len() as i64),
+            Bind::int(run.base),
+            Bind::bytes(key_run::encode_numbers(dead)),
+            Bind::bytes(key_run::words_to_bytes(&run.firsts)),
+            Bind::bytes(key_run::words_to_bytes(&run.filter.0)),
+        ];
+        let head = "insert into key_run (id, pairs, base, dead, firsts, filter)";
+        tx.execute_all(insert(head, 6, row, 1, "")).await?;
+        let places = id << PLACE_BITS..;
+        let chunks: Vec<Bind> = places
+            .zip(run.chunks)
+            .flat_map(|(place, bytes)| [Bind::int(place), Bind::bytes(bytes)])
+            .collect();
+        tx.execute_all(insert("insert into key_chunk (place, bytes)", 2, chunks, ROWS, "")).await?;
+        let small = pairs.len() as i64 <= SMALL;
+        let (base, firsts, filter) = (run.base, run.firsts, run.filter);
+        self.runs.push(Arc::new(Run { id, base, firsts, filter, pairs: small.then(|| pairs.to_vec()) }));
+        Ok(())
+    }
+}
+
+impl Run {
+    pub(super) fn id(&self) -> i64 {
+        self.id
+    }
+}
+
+/// The smallest runs of which there are enough of one size class.
+async fn to_be_merged(tx: &mut Tx) -> Result<Option<Vec<i64>>, StoreError> {
+    let runs: Vec<(i64, i64)> = tx.rows(stmt("select id, pairs from key_run order by id")).await?;
+    let mut classes: BTreeMap<u32, Vec<(i64, i64)>> = BTreeMap::new();
+    for (id, pairs) in runs {
+        classes.entry(pairs.max(1).ilog2() / MERGED.ilog2()).or_default().push((id, pairs));
+    }
+    let fits = |class: &&Vec<(i64, i64)>| {
+        class.len() >= MERGED && class.iter().map(|(_, pairs)| pairs).sum::<i64>() <= MOST_PAIRS
+    };
+    Ok(classes.values().find(fits).map(|class| class.iter().map(|(id, _)| *id).collect()))
+}
+
+async fn read(tx: &mut Tx, id: i64) -> Result<Run, StoreError> {
+    let select = stmt("select id, pairs, base, firsts, filter from key_run where id = ?").int(id);
+    let row: Option<RunRow> = tx.rows(select).await?.into_iter().next();
+    let row = row.ok_or_else(|| inconsistent("key_run", format!("run {id} is missing")))?;
+    let mut run = Run {
+        id: row.id,
+        base: row.base,
+        firsts: key_run::words_of_bytes(&row.firsts),
+        filter: Filter(key_run::words_of_bytes(&row.filter)),
+        pairs: None,
+    };
+    if row.pairs <= SMALL {
+        run.pairs = Some(all_pairs(tx, &run).await?);
+    }
+    Ok(run)
+}
+
+async fn all_pairs(tx: &mut Tx, run: &Run) -> Result<Vec<Pair>, StoreError> {
+    let select = stmt("select bytes from key_chunk where place >= ? and place < ? order by place");
+    let (from, to) = (run.id << PLACE_BITS, (run.id << PLACE_BITS) + run.firsts.len() as i64);
+    let chunks: Vec<(Vec<u8>,)> = tx.rows(select.int(from).int(to)).await?;
+    if chunks.len() != run.firsts.len() {
+        let what = format!("run {} has {} chunks, not {}", run.id, chunks.len(), run.firsts.len());
+        return Err(inconsistent("key_chunk", what));
+    }
+    let mut pairs = Vec::new();
+    for (bytes,) in chunks {
+        pairs.extend(key_run::decode(&bytes, run.base)?);
+    }
+    Ok(pairs)
+}
+
+/// Of the chunks in which the keys (sorted) may stand.
+async fn on_disk(tx: &mut Tx, run: &Run, keys: &[u64], numbers: &mut Vec<i64>) -> Result<(), StoreError> {
+    let places: BTreeSet<usize> =
+        keys.iter().flat_map(|key| key_run::chunks_with(&run.firsts, *key)).collect();
+    let places: Vec<Bind> =
+        places.into_iter().map(|at| Bind::int((run.id << PLACE_BITS) + at as i64)).collect();
+    for places in places.chunks(IDS) {
+        let mut select = stmt("select bytes from key_chunk where place in ");
+        select.push_list(places.to_vec());
+        for (bytes,) in tx.rows::<(Vec<u8>,)>(select).await? {
+            let pairs = key_run::decode(&bytes, run.base)?;
+            let (Some(first), Some(last)) = (pairs.first(), pairs.last()) else { continue };
+            let from = keys.partition_point(|key| *key < first.0);
+            let to = keys.partition_point(|key| *key <= last.0);
+            key_run::collect(&pairs, &keys[from..to], numbers);
+        }
+    }
+    Ok(())
+}
