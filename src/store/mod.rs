@@ -17,7 +17,7 @@
 //! | `journal` | what had been believed and is no longer |
 //! | `heard`, `sources` | who was heard, when and how completely: written, and asked for |
 //! | `summary` | counts and quantiles for dashboards |
-//! | `packed`, `packed_leg`, `dictionary` | the whole call as bytes, compressed |
+//! | `packed`, `packed_leg`, `packed_text`, `dictionary` | the whole call as bytes, compressed |
 //! | `tokens` | bearer tokens |
 //! | `statement`, `dialect` | the drivers, and where they differ |
 
@@ -43,6 +43,7 @@ mod office;
 mod open;
 mod packed;
 mod packed_leg;
+mod packed_text;
 mod party;
 mod places;
 mod remembered;

@@ -24,12 +24,15 @@ codes!(FindingKind {
 
 pub(super) fn pack(call: &Call) -> Result<Vec<u8>, StoreError> {
     let bytes = Vec::with_capacity(256 + 768 * call.legs.len());
-    let packed = postcard::to_extend(&CallRow::from(call), bytes);
+    let mut row = CallRow::from(call);
+    row.shift(call.start.micros().wrapping_neg());
+    let packed = postcard::to_extend(&row, bytes);
     packed.map_err(|e| StoreError::Other(format!("packing call {}: {e}", call.id)))
 }
 
 pub(super) fn unpack(row: &[u8]) -> Result<Call, StoreError> {
-    let row: CallRow<'_> = postcard::from_bytes(row).map_err(|e| inconsistent("call", e))?;
+    let mut row: CallRow<'_> = postcard::from_bytes(row).map_err(|e| inconsistent("call", e))?;
+    row.shift(row.start_us);
     row.try_into()
 }
 
@@ -181,6 +184,15 @@ struct CallRow<'a> {
     amended: bool,
     findings: Vec<FindingRow<'a>>,
     legs: Vec<LegRow<'a>>,
+}
+
+impl CallRow<'_> {
+    /// Moves all times but its start: told from there on they are small numbers.
+    fn shift(&mut self, by_us: i64) {
+        self.settles_at_us = self.settles_at_us.wrapping_add(by_us);
+        self.findings.iter_mut().for_each(|f| f.raised_at_us = f.raised_at_us.wrapping_add(by_us));
+        self.legs.iter_mut().for_each(|leg| leg.shift(by_us));
+    }
 }
 
 impl<'a> From<&'a Call> for CallRow<'a> {

@@ -5,6 +5,7 @@
 
 use super::StoreError;
 use super::error::inconsistent;
+use super::packed_text::{HeaderRow, IdRow, id_text};
 use crate::model::*;
 use serde::{Deserialize, Serialize};
 
@@ -90,55 +91,6 @@ impl From<PrincipalRow<'_>> for Principal {
 }
 
 #[derive(Serialize, Deserialize)]
-struct HeaderRow<'a> {
-    trace_id: [u8; 16],
-    span_id: [u8; 8],
-    principal_kind: &'a str,
-    subject: &'a str,
-    issued_at_us: i64,
-    version: &'a str,
-    #[serde(borrow)]
-    key_id: Option<&'a str>,
-    audience: Option<&'a str>,
-    signature: &'a str,
-    signed_text: &'a str,
-}
-
-impl<'a> From<&'a SignedPrincipal> for HeaderRow<'a> {
-    fn from(h: &'a SignedPrincipal) -> Self {
-        HeaderRow {
-            trace_id: h.trace_id.0,
-            span_id: h.span_id.0,
-            principal_kind: &h.principal_kind,
-            subject: &h.subject,
-            issued_at_us: h.issued_at.micros(),
-            version: &h.version,
-            key_id: h.key_id.as_deref(),
-            audience: h.audience.as_deref(),
-            signature: &h.signature,
-            signed_text: &h.signed_text,
-        }
-    }
-}
-
-impl From<HeaderRow<'_>> for SignedPrincipal {
-    fn from(row: HeaderRow<'_>) -> Self {
-        SignedPrincipal {
-            trace_id: TraceId(row.trace_id),
-            span_id: SpanId(row.span_id),
-            principal_kind: row.principal_kind.to_owned(),
-            subject: row.subject.to_owned(),
-            issued_at: Timestamp(row.issued_at_us),
-            version: row.version.to_owned(),
-            key_id: owned(row.key_id),
-            audience: owned(row.audience),
-            signature: row.signature.to_owned(),
-            signed_text: row.signed_text.to_owned(),
-        }
-    }
-}
-
-#[derive(Serialize, Deserialize)]
 pub(super) struct LegRow<'a> {
     id: [u8; 16],
     #[serde(borrow)]
@@ -168,12 +120,13 @@ pub(super) struct LegRow<'a> {
     trace: Option<([u8; 16], [u8; 8])>,
     span_id: Option<[u8; 8]>,
     parent_span_id: Option<[u8; 8]>,
-    request_id: Option<&'a str>,
-    ray: Option<&'a str>,
-    parent_ray: Option<&'a str>,
+    #[serde(borrow)]
+    request_id: Option<IdRow<'a>>,
+    ray: Option<IdRow<'a>>,
+    parent_ray: Option<IdRow<'a>>,
     colo: Option<&'a str>,
-    hop: Option<&'a str>,
-    parent_hop: Option<&'a str>,
+    hop: Option<IdRow<'a>>,
+    parent_hop: Option<IdRow<'a>>,
     header_logged: bool,
     header: Option<HeaderRow<'a>>,
     malformed_header: Option<&'a str>,
@@ -194,6 +147,17 @@ struct LineRow<'a> {
     line: u32,
     line_sha256: [u8; 32],
     received_at_us: i64,
+}
+
+impl LegRow<'_> {
+    /// Moves its times, so that they are told from the call's start on.
+    pub(super) fn shift(&mut self, by_us: i64) {
+        self.start_us = self.start_us.wrapping_add(by_us);
+        self.line.received_at_us = self.line.received_at_us.wrapping_add(by_us);
+        if let Some(header) = &mut self.header {
+            header.issued_at_us = header.issued_at_us.wrapping_add(by_us);
+        }
+    }
 }
 
 pub(super) fn owned(text: Option<&str>) -> Option<String> {
@@ -246,12 +210,12 @@ impl<'a> From<&'a Leg> for LegRow<'a> {
             trace: l.trace.map(|t| (t.trace_id.0, t.parent_id.0)),
             span_id: l.span_id.map(|id| id.0),
             parent_span_id: l.parent_span_id.map(|id| id.0),
-            request_id: l.request_id.as_deref(),
-            ray: l.ray.as_deref(),
-            parent_ray: l.parent_ray.as_deref(),
+            request_id: IdRow::of(l.request_id.as_ref()),
+            ray: IdRow::of(l.ray.as_ref()),
+            parent_ray: IdRow::of(l.parent_ray.as_ref()),
             colo: l.colo.as_deref(),
-            hop: l.hop.as_deref(),
-            parent_hop: l.parent_hop.as_deref(),
+            hop: IdRow::of(l.hop.as_ref()),
+            parent_hop: IdRow::of(l.parent_hop.as_ref()),
             header_logged: l.header_logged,
             header: l.header.as_ref().map(HeaderRow::from),
             malformed_header: l.malformed_header.as_deref(),
@@ -336,12 +300,12 @@ impl TryFrom<LegRow<'_>> for Leg {
             trace: row.trace.map(trace),
             span_id: row.span_id.map(SpanId),
             parent_span_id: row.parent_span_id.map(SpanId),
-            request_id: owned(row.request_id),
-            ray: owned(row.ray),
-            parent_ray: owned(row.parent_ray),
+            request_id: id_text(row.request_id),
+            ray: id_text(row.ray),
+            parent_ray: id_text(row.parent_ray),
             colo: owned(row.colo),
-            hop: owned(row.hop),
-            parent_hop: owned(row.parent_hop),
+            hop: id_text(row.hop),
+            parent_hop: id_text(row.parent_hop),
             header_logged: row.header_logged,
             header: row.header.map(SignedPrincipal::from),
             malformed_header: owned(row.malformed_header),

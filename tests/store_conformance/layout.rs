@@ -40,7 +40,7 @@ pub async fn calls_are_found_by_their_keys_however_many_changes_wrote_them(bed: 
 }
 
 /// As many as a dictionary is trained from, and more.
-const MANY: u32 = 4_100;
+const MANY: u32 = 16_100;
 
 pub async fn calls_are_read_whether_a_dictionary_packed_them_or_none(bed: &Bed) {
     let told =
@@ -56,7 +56,7 @@ pub async fn calls_are_read_whether_a_dictionary_packed_them_or_none(bed: &Bed) 
         }
     }
     assert_eq!(bed.bytes("select bytes from dictionary").await.len(), 1);
-    let packed = bed.bytes("select packed from call where number > 4100").await;
+    let packed = bed.bytes("select packed from call where number > 16100").await;
     assert!(packed.iter().all(|bytes| bytes.len() < 120), "{}", packed[0].len());
 }
 
