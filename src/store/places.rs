@@ -14,6 +14,8 @@ use crate::model::{CallFilter, Cursor, Timestamp};
 const IDS: usize = 512;
 /// Callees that one statement looks for.
 const CALLEES: usize = 8;
+/// Parts of one statement that are merged.
+const BRANCHES: usize = 64;
 /// First digits of a status, and none.
 const STATUS_CLASSES: std::ops::Range<i64> = 0..6;
 
@@ -84,17 +86,40 @@ impl Found<'_> {
         Ok(())
     }
 
-    /// Ever more buckets at a time, until what is found comes before all that the others can hold.
+    /// Ever more buckets at a time, while they hold few, until what is found comes before all that the others can hold.
     async fn by_bucket(&mut self, tx: &mut Tx, named: &Named) -> Result<(), StoreError> {
         let buckets: Vec<(i64, i64)> = tx.rows(self.asked.buckets()).await?;
         let (mut rest, mut some) = (buckets.as_slice(), 1);
         while !rest.is_empty() && !self.is_enough(rest[0].1) {
             let (next, after) = rest.split_at(some.min(rest.len()));
             let next: Vec<i64> = next.iter().map(|(bucket, _)| *bucket).collect();
-            self.add(tx, self.asked.within(&next, named)).await?;
-            (rest, some) = (after, (some * 4).min(IDS));
+            self.within(tx, &next, named).await?;
+            let is_full = self.places.len() >= self.asked.limit as usize;
+            (rest, some) = (after, if is_full { 1 } else { (some * 4).min(BRANCHES) });
         }
         Ok(())
+    }
+
+    /// Within one bucket the index gives the order of what one party sent to one callee. Where that makes too many questions, the
+    /// calls are sorted instead.
+    async fn within(&mut self, tx: &mut Tx, buckets: &[i64], named: &Named) -> Result<(), StoreError> {
+        let led = match (named.principals.as_deref(), named.callers.as_deref()) {
+            (Some([principal]), _) => Some(("principal", *principal)),
+            (None, Some([caller])) => Some(("caller", *caller)),
+            _ => None,
+        };
+        let (Some((column, who)), Some([_]) | None) = (led, named.callees.as_deref()) else {
+            return self.add(tx, self.asked.sorted_within(buckets, named)).await;
+        };
+        let pairs: Vec<(i64, i64)> = match named.callees.as_deref() {
+            Some([callee]) => buckets.iter().map(|bucket| (*bucket, *callee)).collect(),
+            _ => tx.rows(callees_within(buckets, column, who)).await?,
+        };
+        match pairs.len() {
+            0 => Ok(()),
+            few if few <= BRANCHES => self.add(tx, self.asked.by_pair(&pairs, named)).await,
+            _ => self.add(tx, self.asked.sorted_within(buckets, named)).await,
+        }
     }
 
     /// `edge_us`: no call that has not been looked at comes before this start.
@@ -166,15 +191,25 @@ impl Asked<'_> {
 
     /// The index gives the order only within one callee and one status class: the first of each, and of these the first.
     fn by_callee(&self, callees: &[i64]) -> Stmt {
+        let branches = callees.iter().flat_map(|callee| STATUS_CLASSES.map(move |class| [*callee, class]));
+        self.merged(branches, " and c.callee = ? and c.status_class = ?", &Named::default())
+    }
+
+    /// `pairs`: buckets and callees.
+    fn by_pair(&self, pairs: &[(i64, i64)], named: &Named) -> Stmt {
+        let branches = pairs.iter().map(|(bucket, callee)| [*bucket, *callee]);
+        let named = Named { callees: None, ..named.clone() };
+        self.merged(branches, " and c.bucket = ? and c.callee = ?", &named)
+    }
+
+    /// The first of each branch, and of these the first.
+    fn merged(&self, branches: impl Iterator<Item = [i64; 2]>, clauses: &str, named: &Named) -> Stmt {
         let mut select = stmt("select s.start_us, s.id, s.number from (");
-        let branches = callees.iter().flat_map(|callee| STATUS_CLASSES.map(move |class| (callee, class)));
-        for (at, (callee, class)) in branches.enumerate() {
+        for (at, values) in branches.enumerate() {
             let all = if at == 0 { "" } else { " union all " };
-            let one = format!(
-                "{all}select * from (select c.start_us, c.id, c.number from call c where c.callee = ? and c.status_class = {class}"
-            );
-            select.push(&one, [Bind::int(*callee)]);
-            self.end(&mut select, &Named::default());
+            let one = "select * from (select c.start_us, c.id, c.number from call c where 1 = 1";
+            select.push(&format!("{all}{one}{clauses}"), values.map(Bind::int));
+            self.end(&mut select, named);
             select.push(&format!(") b{at}"), []);
         }
         select.push(") s", []);
@@ -206,9 +241,9 @@ impl Asked<'_> {
         select
     }
 
-    /// Within buckets the index gives no order by start: it tells first which start the last one wanted has, so that no more calls
-    /// than these are looked at themselves.
-    fn within(&self, buckets: &[i64], named: &Named) -> Stmt {
+    /// All calls of the buckets that match, sorted by start: the index tells first which start the last one wanted has, so that no
+    /// more calls than these are looked at themselves.
+    fn sorted_within(&self, buckets: &[i64], named: &Named) -> Stmt {
         let (beyond, furthest) = match self.order {
             Order::NewestFirst => (">=", "min"),
             Order::OldestFirst => ("<=", "max"),
@@ -231,6 +266,20 @@ impl Asked<'_> {
         select.push(&self.order_by("+c.start_us", "c.id"), self.limit());
         select
     }
+}
+
+/// In which buckets a party called whom (`column`: what it is to the calls), by leaps over all calls of the same callee.
+fn callees_within(buckets: &[i64], column: &str, who: i64) -> Stmt {
+    let next = format!("(select min(c.callee) from call c where c.{column} = ? and c.bucket = ");
+    let mut select = stmt("with recursive called (bucket, callee) as (select b.bucket, ");
+    select.push(&format!("{next}b.bucket) from bucket b where 1 = 1"), [Bind::int(who)]);
+    select::one_of(&mut select, "b.bucket", Some(buckets));
+    let after = format!(
+        " union all select t.bucket, {next}t.bucket and c.callee > t.callee) from called t where t.callee is not null) \
+         select bucket, callee from called where callee is not null"
+    );
+    select.push(&after, [Bind::int(who)]);
+    select
 }
 
 /// The buckets in which calls that started in a range can stand, as a list for `in`.
