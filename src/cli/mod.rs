@@ -3,6 +3,7 @@
 //! Commands hold no rules and no SQL: they read options, call the library and print.
 
 mod ask;
+pub mod backup;
 pub mod call;
 pub mod calls;
 mod cut;
@@ -14,6 +15,7 @@ mod filter;
 pub mod history;
 pub mod import;
 mod input;
+pub mod migrate;
 mod page;
 mod paint;
 mod phrase;
@@ -21,6 +23,7 @@ mod progress;
 mod prose;
 pub mod rebuild;
 mod remote;
+pub mod restore;
 pub mod rules;
 pub mod serve;
 pub mod sources;
@@ -98,6 +101,12 @@ pub enum Command {
     Export(export::ExportCommand),
     /// Throws away what was derived and derives it again from the evidence
     Rebuild(rebuild::RebuildArgs),
+    /// Writes the data directory into one file, while a server goes on writing, and proves what it holds
+    Backup(backup::BackupArgs),
+    /// Makes a data directory of a backup, after proving what it holds
+    Restore(restore::RestoreArgs),
+    /// Carries everything from one database to another, SQLite or Postgres; the calls are derived again there
+    Migrate(migrate::MigrateArgs),
     /// Checks the rules file and shows what it puts in force
     #[command(subcommand)]
     Rules(rules::RulesCommand),
@@ -122,6 +131,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Sources(args) => sources::run(args, &cli.place).await,
         Command::Export(command) => export::run(command, &cli.place).await,
         Command::Rebuild(args) => rebuild::run(args, &cli.place).await,
+        Command::Backup(args) => backup::run(args, &cli.place).await,
+        Command::Restore(args) => restore::run(args, &cli.place).await,
+        Command::Migrate(args) => migrate::run(args, &cli.place).await,
         Command::Rules(command) => rules::run(command, &cli.place).await,
         Command::Token(command) => token::run(command, &cli.place).await,
     }

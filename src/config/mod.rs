@@ -126,10 +126,15 @@ pub fn rules(named: Option<&Path>, data_dir: Option<&Path>) -> Result<Rules, Rul
     if let Some(path) = named {
         return load_rules(path);
     }
-    match data_dir.map(|d| d.join(RULES_FILE)).filter(|p| p.exists()) {
+    match rules_file(data_dir) {
         Some(path) => load_rules(&path),
         None => Ok(Rules::default()),
     }
+}
+
+/// The rules file of a data directory, if it has one.
+pub fn rules_file(data_dir: Option<&Path>) -> Option<PathBuf> {
+    data_dir.map(|d| d.join(RULES_FILE)).filter(|p| p.exists())
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 //!
 //! Each delivery is one leaf of an append-only Merkle tree ([`tree`]). The leaf names the source, the time of receipt and the
 //! root over commitments to its lines ([`commitment`]): whoever holds a line and its nonce can prove that it was there, and
-//! erasing both leaves a place that is still provable and says nothing.
+//! erasing both leaves a place that is still provable and says nothing. [`ledger`] checks what was kept against all that.
 
 pub mod commitment;
+pub mod ledger;
 pub mod tree;
 
 use crate::model::DeliveryId;

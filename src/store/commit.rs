@@ -8,14 +8,18 @@ use super::error::inconsistent;
 use super::statement::{Bind, Stmt, Tx, insert, stmt, without_nul};
 use super::{Commit, Store, StoreError};
 use crate::evidence::commitment::{DeliveryLeaf, line_root};
+use crate::evidence::ledger::LogHead;
 use crate::evidence::tree::{Frontier, Hash};
 use crate::model::{Delivery, DeliveryId};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Rows per statement: blocks are large.
-const BLOCK_ROWS: usize = 8;
-const DELIVERY_ROWS: usize = 64;
+pub(super) const BLOCK_ROWS: usize = 8;
+pub(super) const DELIVERY_ROWS: usize = 64;
+pub(super) const INSERT_BLOCK: &str = "insert into block (delivery_id, part, first_line, line_count, packed)";
+pub(super) const INSERT_DELIVERY: &str = "insert into delivery (number, id, source, proxy, received_at_us, line_count, \
+                                          body_bytes, line_root, leaf_hash, secret)";
 
 /// A delivery made ready: all that is written but its number.
 struct Prepared {
@@ -158,51 +162,50 @@ fn block_rows(new: &mut [Prepared]) -> Vec<Stmt> {
             ]);
         }
     }
-    let head = "insert into block (delivery_id, part, first_line, line_count, packed)";
     // A block of the same delivery is the same block: another process is committing it, and one of us will be the first.
-    insert(head, 5, rows, BLOCK_ROWS, " on conflict do nothing")
-}
-
-struct Head {
-    next_number: i64,
-    frontier: Frontier,
+    insert(INSERT_BLOCK, 5, rows, BLOCK_ROWS, " on conflict do nothing")
 }
 
 /// An update that changes nothing: it locks the row on both databases, until the transaction ends.
-async fn lock_head(tx: &mut Tx) -> Result<Head, StoreError> {
-    let lock = "update log_head set singleton = singleton returning next_number, tree_size, frontier";
-    let rows: Vec<(i64, i64, Vec<u8>)> = tx.rows(stmt(lock)).await?;
-    let (next_number, size, frontier) =
+pub(super) async fn lock_head(tx: &mut Tx) -> Result<LogHead, StoreError> {
+    let lock =
+        "update log_head set singleton = singleton returning next_number, line_count, tree_size, frontier";
+    log_head(tx.rows(stmt(lock)).await?)
+}
+
+/// From the only row: next number, lines, size and frontier of the tree.
+pub(super) fn log_head(rows: Vec<(i64, i64, i64, Vec<u8>)>) -> Result<LogHead, StoreError> {
+    let (next_number, lines, size, frontier) =
         rows.into_iter().next().ok_or_else(|| inconsistent("log_head", "its only row is missing"))?;
     let frontier = Frontier::from_bytes(size as u64, &frontier).map_err(|e| inconsistent("log_head", e))?;
-    Ok(Head { next_number, frontier })
+    Ok(LogHead { next_number: next_number as u64, line_count: lines as u64, frontier })
+}
+
+pub(super) async fn write_head(tx: &mut Tx, head: &LogHead) -> Result<(), StoreError> {
+    let update = "update log_head set next_number = ?, line_count = ?, tree_size = ?, frontier = ?";
+    let update = stmt(update).int(head.next_number as i64).int(head.line_count as i64);
+    let update = update.int(head.frontier.size() as i64).bytes(head.frontier.to_bytes());
+    tx.execute(update).await.map(|_| ())
 }
 
 /// Numbers and leaves, in the order in which they were handed over.
 async fn append(
     tx: &mut Tx,
-    mut head: Head,
+    mut head: LogHead,
     new: Vec<Prepared>,
     numbers: &mut HashMap<DeliveryId, Numbered>,
 ) -> Result<(), StoreError> {
     let mut rows = Vec::with_capacity(new.len() * 10);
-    let mut lines = 0;
     for prepared in new {
         let number = head.next_number;
         head.next_number += 1;
         head.frontier.append(prepared.leaf_hash);
-        lines += prepared.line_count as i64;
-        numbers.insert(prepared.id, Numbered { number: number as u64, is_new: true });
-        rows.extend(delivery_row(number, prepared));
+        head.line_count += prepared.line_count as u64;
+        numbers.insert(prepared.id, Numbered { number, is_new: true });
+        rows.extend(delivery_row(number as i64, prepared));
     }
-    let insert_head = "insert into delivery (number, id, source, proxy, received_at_us, line_count, body_bytes, \
-                       line_root, leaf_hash, secret)";
-    tx.execute_all(insert(insert_head, 10, rows, DELIVERY_ROWS, "")).await?;
-    let update =
-        "update log_head set next_number = ?, line_count = line_count + ?, tree_size = ?, frontier = ?";
-    let update = stmt(update).int(head.next_number).int(lines).int(head.frontier.size() as i64);
-    tx.execute(update.bytes(head.frontier.to_bytes())).await?;
-    Ok(())
+    tx.execute_all(insert(INSERT_DELIVERY, 10, rows, DELIVERY_ROWS, "")).await?;
+    write_head(tx, &head).await
 }
 
 fn delivery_row(number: i64, prepared: Prepared) -> [Bind; 10] {

@@ -69,7 +69,7 @@ impl Store {
 }
 
 /// Decompressing takes long enough to be kept off the threads that serve requests.
-async fn unpacking<T: Send + 'static>(
+pub(super) async fn unpacking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     let done = tokio::task::spawn_blocking(work).await;

@@ -1,7 +1,8 @@
 //! Where the data lives, spelled so that it can be logged.
 
+use super::open::DATABASE_FILE;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where the data lives. Debug and Display never print a password.
 #[derive(Clone, PartialEq, Eq)]
@@ -10,6 +11,16 @@ pub enum Location {
     Directory(PathBuf),
     /// `postgres://...`.
     Postgres(String),
+}
+
+impl Location {
+    /// The directory whose database this file is; none for a file of another name.
+    pub fn of_database_file(file: &Path) -> Option<Location> {
+        let directory =
+            file.parent().filter(|_| file.file_name().is_some_and(|name| name == DATABASE_FILE))?;
+        let here = directory.as_os_str().is_empty();
+        Some(Location::Directory(if here { PathBuf::from(".") } else { directory.to_owned() }))
+    }
 }
 
 impl fmt::Display for Location {

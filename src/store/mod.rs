@@ -8,6 +8,8 @@
 //! | `shapes` | what goes in and comes out |
 //! | `open`, `location`, `error` | opening, and what can go wrong |
 //! | `commit`, `block`, `deliveries` | evidence in and out |
+//! | `kept`, `verify`, `carry` | evidence as it is kept: proven, and carried to another database |
+//! | `backup`, `seal` | a data directory as one file, and back |
 //! | `office` | who may derive |
 //! | `apply`, `call_rows`, `connections`, `derived` | what the correlator writes, and what it asks for |
 //! | `key_index`, `key_run` | which calls stand under which keys |
@@ -22,9 +24,11 @@
 //! | `statement`, `dialect` | the drivers, and where they differ |
 
 mod apply;
+mod backup;
 mod block;
 mod call_rows;
 mod calls;
+mod carry;
 mod commit;
 mod connections;
 mod coverage;
@@ -36,6 +40,7 @@ mod error;
 mod findings;
 mod heard;
 mod journal;
+mod kept;
 mod key_index;
 mod key_run;
 mod location;
@@ -47,13 +52,16 @@ mod packed_text;
 mod party;
 mod places;
 mod remembered;
+mod seal;
 mod select;
 mod shapes;
 mod sources;
 mod statement;
 mod summary;
 mod tokens;
+mod verify;
 
+pub use backup::{Backup, holds_no_data};
 pub use error::StoreError;
 pub use heard::{Heard, Pulse, Silences};
 pub use location::Location;
@@ -64,6 +72,7 @@ pub use shapes::{
     StoredReject, TokenRow, Totals,
 };
 pub use summary::{CallCount, CallGroup, CallTotals, CountScope, Quantile};
+pub use verify::Holdings;
 
 use sqlx::{PgPool, SqlitePool};
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
-const DATABASE_FILE: &str = "calltrail.db";
+pub(super) const DATABASE_FILE: &str = "calltrail.db";
 const READERS: u32 = 8;
 const POSTGRES_CONNECTIONS: u32 = 16;
 /// How long a statement waits for a connection or for another process that writes. Senders wait 10 s.
@@ -40,6 +40,12 @@ impl Store {
 
     /// Opens only what exists, for reading: never creates a directory, never migrates.
     pub async fn open_existing(location: &Location) -> Result<Store, StoreError> {
+        let store = Store::open_unmigrated(location).await?;
+        if store.is_older(location).await? { Err(too_old(location)) } else { Ok(store) }
+    }
+
+    /// The same also of what an older program wrote: for whoever looks at the evidence alone, whose tables stay as they are.
+    pub async fn open_unmigrated(location: &Location) -> Result<Store, StoreError> {
         if let Location::Directory(directory) = location
             && !directory.join(DATABASE_FILE).is_file()
         {
@@ -49,11 +55,12 @@ impl Store {
             )));
         }
         let store = connect(location, false).await?;
-        store.check_schema(location).await?;
+        store.is_older(location).await?;
         Ok(store)
     }
 
-    async fn check_schema(&self, location: &Location) -> Result<(), StoreError> {
+    /// Whether an older program wrote it; what a newer one wrote is an error.
+    async fn is_older(&self, location: &Location) -> Result<bool, StoreError> {
         let known = match &self.db {
             Db::Sqlite { .. } => &SQLITE_MIGRATIONS,
             Db::Postgres(_) => &POSTGRES_MIGRATIONS,
@@ -62,10 +69,11 @@ impl Store {
         let applied: Result<Option<(i64,)>, _> =
             self.row(stmt("select version from _sqlx_migrations order by version desc limit 1")).await;
         match applied {
-            Ok(Some((version,))) if version == newest => Ok(()),
             Ok(Some((version,))) if version > newest => Err(too_new(location)),
-            Ok(_) => Err(too_old(location)),
-            Err(StoreError::Other(_)) => Err(too_old(location)),
+            Ok(Some((version,))) => Ok(version < newest),
+            Ok(None) => Ok(true),
+            // There is no such table.
+            Err(StoreError::Other(_)) => Ok(true),
             Err(error) => Err(error),
         }
     }
@@ -165,6 +173,18 @@ async fn connect_sqlite(file: PathBuf, create: bool) -> Result<Db, sqlx::Error> 
     let write = pool(COMMIT_PATIENCE).max_connections(1).connect_with(options.clone()).await?;
     let read = pool(PATIENCE).max_connections(READERS).connect_with(options).await?;
     Ok(Db::Sqlite { read, write })
+}
+
+/// Opens a copy that nobody writes to, without leaving anything beside it.
+pub(super) async fn open_copy(file: &Path) -> Result<Store, StoreError> {
+    let mut options = SqliteConnectOptions::new().filename(file).read_only(true).immutable(true);
+    for (name, value) in dialect::SQLITE_PRAGMAS {
+        options = options.pragma(name, value);
+    }
+    let pool = SqlitePoolOptions::new().max_connections(READERS).connect_with(options).await?;
+    let store = Store { db: Db::Sqlite { read: pool.clone(), write: pool } };
+    store.is_older(&Location::Directory(file.to_owned())).await?;
+    Ok(store)
 }
 
 async fn connect_postgres(url: &str) -> Result<Db, sqlx::Error> {

@@ -2,7 +2,7 @@
 
 use super::required;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use tempfile::TempDir;
 
 pub struct Backend {
@@ -36,6 +36,14 @@ impl Backend {
         }
     }
 
+    /// The same, as `calltrail migrate` names it.
+    pub fn url(&self) -> String {
+        match &self.database {
+            Some(database) => database.url.clone(),
+            None => format!("sqlite://{}", self.data().display()),
+        }
+    }
+
     /// Points a command of calltrail at these data. What the developer has in the environment has no say here.
     pub fn point(&self, command: &mut Command) {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CALLTRAIL_")) {
@@ -49,10 +57,7 @@ impl Backend {
 
     /// Runs a command to its end and gives what it printed; fails the test when it fails.
     pub fn run(&self, words: &[&str]) -> String {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_calltrail"));
-        command.args(words);
-        self.point(&mut command);
-        let output = command.output().unwrap();
+        let output = self.output(words);
         assert!(
             output.status.success(),
             "calltrail {words:?} ended with {}:\n{}",
@@ -61,6 +66,40 @@ impl Backend {
         );
         String::from_utf8(output.stdout).unwrap()
     }
+
+    /// The sentence with which a command fails; fails the test when it succeeds.
+    pub fn fail(&self, words: &[&str]) -> String {
+        let output = self.output(words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "calltrail {words:?} succeeded:\n{said}");
+        assert!(!said.contains("panicked"), "{said}");
+        said
+    }
+
+    fn output(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_calltrail"));
+        command.args(words);
+        self.point(&mut command);
+        command.output().unwrap()
+    }
+
+    /// Past the program, as nobody should: one statement on the database itself.
+    pub fn alter(&self, sql: &str) {
+        match &self.database {
+            Some(database) => execute(&database.url, sql.to_owned()),
+            None => alter_sqlite(self.data().join("calltrail.db"), sql.to_owned()),
+        }
+    }
+}
+
+fn alter_sqlite(file: PathBuf, sql: String) {
+    on_a_thread(async move {
+        use sqlx::{Connection, Executor};
+        let url = format!("sqlite://{}", file.display());
+        let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        connection.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+        connection.close().await.unwrap();
+    });
 }
 
 struct Database {
@@ -84,19 +123,23 @@ impl Drop for Database {
     }
 }
 
-/// Runs on a thread of its own, so that it works inside and outside a runtime.
 fn execute(url: &str, sql: String) {
     let url = url.to_owned();
+    on_a_thread(async move {
+        use sqlx::{Connection, Executor};
+        let mut connection = sqlx::PgConnection::connect(&url)
+            .await
+            .unwrap_or_else(|error| panic!("TEST_DATABASE_URL names no Postgres that answers: {error}"));
+        connection.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+        connection.close().await.unwrap();
+    });
+}
+
+/// So that it works inside and outside a runtime.
+fn on_a_thread(work: impl Future<Output = ()> + Send + 'static) {
     let work = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async move {
-            use sqlx::{Connection, Executor};
-            let mut connection = sqlx::PgConnection::connect(&url)
-                .await
-                .unwrap_or_else(|error| panic!("TEST_DATABASE_URL names no Postgres that answers: {error}"));
-            connection.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
-            connection.close().await.unwrap();
-        });
+        runtime.block_on(work);
     };
     std::thread::spawn(work).join().expect("the statement went through");
 }

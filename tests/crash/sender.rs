@@ -118,7 +118,7 @@ impl Sender {
 }
 
 /// The fixture's call, made a call of its own: ids, ray, port and time are its number's.
-fn call(number: u64) -> (String, String) {
+pub fn call(number: u64) -> (String, String) {
     let start = FIRST_START_US + APART_US * i64::try_from(number).unwrap();
     let own = |line: &str, side: u8, start_us: i64| {
         line.trim_end()

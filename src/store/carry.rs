@@ -1,0 +1,171 @@
+//! Evidence, tokens and journal from one database to another of either kind, unchanged. The source is only read.
+//!
+//! Each step is proven before it is written, and written together with the log's head or not at all: whatever breaks it off, the
+//! target's head tells where to go on. A target that holds anything else is refused.
+
+use super::commit::{BLOCK_ROWS, DELIVERY_ROWS, INSERT_BLOCK, INSERT_DELIVERY, lock_head, write_head};
+use super::kept::{self, Kept};
+use super::statement::{Bind, Tx, insert, stmt};
+use super::{Store, StoreError};
+use crate::evidence::ledger::{Ledger, LogHead};
+
+/// Leaves that are read at a time.
+const LEAVES: i64 = 10_000;
+const JOURNAL_ROWS: usize = 1_024;
+const INSERT_ROWS: usize = 256;
+const JOURNAL_COLUMNS: &str = "call_id, now_id, at_us, delivery, what, finding, before, after, since_us";
+
+impl Store {
+    /// Carries the deliveries that `target` does not hold yet, as far as the log goes when it gets there. `carried` is told the
+    /// number of the last that is durable there, again and again; at the end it is the answer.
+    pub async fn carry_evidence(&self, target: &Store, carried: impl Fn(u64)) -> Result<u64, StoreError> {
+        let mut ledger = self.known_to(target).await?;
+        carried(ledger.deliveries());
+        loop {
+            // A snapshot for each step: a long one would keep the source from tidying up.
+            let step = kept::after(&mut self.snapshot().await?, ledger.deliveries()).await?;
+            if step.is_empty() {
+                return Ok(ledger.deliveries());
+            }
+            let before = ledger.head();
+            let (past, step) = kept::prove(ledger, step).await?;
+            target.append_kept(&before, step, &past.head()).await?;
+            ledger = past;
+            carried(ledger.deliveries());
+        }
+    }
+
+    /// The ledger at the end of what the target holds, which must be the beginning of our log.
+    async fn known_to(&self, target: &Store) -> Result<Ledger, StoreError> {
+        let head = target.log_head().await?;
+        let mut ledger = Ledger::default();
+        let mut tx = self.snapshot().await?;
+        loop {
+            let select = "select number, line_count, leaf_hash from delivery where number > ? and number < ? \
+                          order by number limit ?";
+            let select =
+                stmt(select).int(ledger.deliveries() as i64).int(head.next_number as i64).int(LEAVES);
+            let leaves: Vec<(i64, i64, Vec<u8>)> = tx.rows(select).await?;
+            if leaves.is_empty() {
+                break;
+            }
+            for (number, lines, leaf) in leaves {
+                let leaf = leaf.try_into().map_err(|_| other_evidence())?;
+                ledger.take(number as u64, lines as u64, leaf)?;
+            }
+        }
+        if ledger.head() == head { Ok(ledger) } else { Err(other_evidence()) }
+    }
+
+    async fn append_kept(&self, from: &LogHead, kept: Vec<Kept>, to: &LogHead) -> Result<(), StoreError> {
+        let (deliveries, blocks) = kept::binds(kept);
+        let mut tx = self.begin().await?;
+        if lock_head(&mut tx).await? != *from {
+            return Err(StoreError::Other(
+                "somebody else commits to the target meanwhile: stop that, and take a new target".to_owned(),
+            ));
+        }
+        tx.execute_all(insert(INSERT_BLOCK, 5, blocks, BLOCK_ROWS, "")).await?;
+        tx.execute_all(insert(INSERT_DELIVERY, 10, deliveries, DELIVERY_ROWS, "")).await?;
+        write_head(&mut tx, to).await?;
+        tx.commit().await
+    }
+
+    /// Carries the tokens whose names the target has not given itself, and what the journal has beyond the target's. The number
+    /// of each.
+    pub async fn carry_tokens_and_journal(&self, target: &Store) -> Result<(u64, u64), StoreError> {
+        let mut from = self.snapshot().await?;
+        let mut to = target.begin().await?;
+        let tokens = carry_tokens(&mut from, &mut to).await?;
+        let entries = carry_journal(&mut from, &mut to).await?;
+        to.commit().await?;
+        Ok((tokens, entries))
+    }
+}
+
+fn other_evidence() -> StoreError {
+    StoreError::Other(
+        "the target holds other evidence than the source: take an empty one, or the one that an earlier run has begun"
+            .to_owned(),
+    )
+}
+
+async fn carry_tokens(from: &mut Tx, to: &mut Tx) -> Result<u64, StoreError> {
+    let select = "select name, sha256, scopes, created_at_us from token order by name";
+    let tokens: Vec<(String, Vec<u8>, String, i64)> = from.rows(stmt(select)).await?;
+    let binds = tokens.into_iter().flat_map(|(name, sha256, scopes, created_at_us)| {
+        [Bind::text(&name), Bind::bytes(sha256), Bind::text(&scopes), Bind::int(created_at_us)]
+    });
+    let head = "insert into token (name, sha256, scopes, created_at_us)";
+    to.execute_all(insert(head, 4, binds.collect(), INSERT_ROWS, " on conflict do nothing")).await
+}
+
+/// What had been believed cannot be derived again: it is carried, and how far it goes with it, so that deriving old ground at the
+/// target adds nothing.
+async fn carry_journal(from: &mut Tx, to: &mut Tx) -> Result<u64, StoreError> {
+    let (mut read, mut known, mut carried) = (0, 0, 0);
+    loop {
+        let rows = journal_after(from, read, JOURNAL_ROWS).await?;
+        let Some(last) = rows.last() else { break };
+        read = last.number;
+        let there = if carried == 0 { journal_after(to, known, rows.len()).await? } else { Vec::new() };
+        known = there.last().map_or(known, |row| row.number);
+        if rows.iter().zip(&there).any(|(ours, theirs)| ours.entry != theirs.entry) {
+            return Err(other_evidence());
+        }
+        let binds = rows.into_iter().skip(there.len()).flat_map(|row| row.entry.binds()).collect();
+        let head = format!("insert into journal ({JOURNAL_COLUMNS})");
+        carried += to.execute_all(insert(&head, 9, binds, INSERT_ROWS, "")).await?;
+    }
+    if carried == 0 && !journal_after(to, known, 1).await?.is_empty() {
+        return Err(other_evidence());
+    }
+    let believed: Vec<(i64,)> = from.rows(stmt("select believed from journal_head")).await?;
+    let believed = believed.first().map_or(0, |(number,)| *number);
+    let update = stmt("update journal_head set believed = ? where believed < ?");
+    to.execute(update.int(believed).int(believed)).await?;
+    Ok(carried)
+}
+
+async fn journal_after(tx: &mut Tx, number: i64, limit: usize) -> Result<Vec<JournalRow>, StoreError> {
+    let select =
+        format!("select number, {JOURNAL_COLUMNS} from journal where number > ? order by number limit ?");
+    tx.rows(stmt(select).int(number).int(limit as i64)).await
+}
+
+/// The numbers are each database's own; the order is the same.
+#[derive(sqlx::FromRow)]
+struct JournalRow {
+    number: i64,
+    #[sqlx(flatten)]
+    entry: Entry,
+}
+
+#[derive(PartialEq, sqlx::FromRow)]
+struct Entry {
+    call_id: Vec<u8>,
+    now_id: Vec<u8>,
+    at_us: i64,
+    delivery: i64,
+    what: String,
+    finding: Option<String>,
+    before: Option<String>,
+    after: Option<String>,
+    since_us: Option<i64>,
+}
+
+impl Entry {
+    fn binds(self) -> [Bind; 9] {
+        [
+            Bind::bytes(self.call_id),
+            Bind::bytes(self.now_id),
+            Bind::int(self.at_us),
+            Bind::int(self.delivery),
+            Bind::text(&self.what),
+            Bind::Text(self.finding),
+            Bind::Text(self.before),
+            Bind::Text(self.after),
+            Bind::Int(self.since_us),
+        ]
+    }
+}
