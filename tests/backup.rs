@@ -179,3 +179,41 @@ fn what_is_already_damaged_becomes_no_backup() {
     assert!(error.contains("no backup was made") && error.contains("delivery 2"), "{error}");
     assert!(!copy.exists() && !backend.directory().join("copy.partial").exists());
 }
+
+/// The same evidence as an older calltrail kept it, which knew so many migrations.
+async fn older(current: &Backend, migrations: usize) -> Backend {
+    use sqlx::{Connection, Executor, SqliteConnection, migrate::Migrator};
+    let backend = Backend::sqlite();
+    let (known, all) = (backend.directory().join("migrations"), "migrations/sqlite");
+    let mut files: Vec<_> = fs::read_dir(all).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    fs::create_dir(&known).unwrap();
+    for file in &files[..migrations] {
+        fs::copy(file, known.join(file.file_name().unwrap())).unwrap();
+    }
+    fs::create_dir(backend.data()).unwrap();
+    let url = format!("sqlite://{}?mode=rwc", backend.data().join("calltrail.db").display());
+    let mut db = SqliteConnection::connect(&url).await.unwrap();
+    Migrator::new(known).await.unwrap().run(&mut db).await.unwrap();
+    let sql = format!(
+        "attach '{}' as new; delete from log_head; insert into log_head select * from new.log_head;
+         insert into delivery select * from new.delivery; insert into block select * from new.block",
+        current.data().join("calltrail.db").display()
+    );
+    db.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+    db.close().await.unwrap();
+    backend
+}
+
+#[tokio::test]
+async fn what_an_older_calltrail_wrote_is_backed_up_as_it_is_and_brought_up_to_date_when_restored() {
+    let current = imported(2);
+    let (old, restored) = (older(&current, 6).await, Backend::sqlite());
+    let (_, name) = file(&old, "copy");
+    let said = old.run(&["backup", "--to", &name]);
+    assert_eq!(root(&said), root(&current.run(&["backup", "--to", &file(&current, "copy").1])));
+    assert!(old.fail(&["calls"]).contains("written by an older calltrail"), "the backup changed nothing");
+    let told = restored.run(&["restore", "--from", &name]);
+    assert!(told.contains("0 calls joined; 2 deliveries are still to be derived"), "{told}");
+    assert!(restored.run(&["rebuild"]).starts_with("2 calls derived"));
+}

@@ -182,7 +182,8 @@ pub(super) async fn open_copy(file: &Path) -> Result<Store, StoreError> {
         options = options.pragma(name, value);
     }
     let pool = SqlitePoolOptions::new().max_connections(READERS).connect_with(options).await?;
-    let store = Store { db: Db::Sqlite { read: pool.clone(), write: pool } };
+    let db = Db::Sqlite { read: pool.clone(), write: pool };
+    let store = Store { db, remembered: Default::default() };
     store.is_older(&Location::Directory(file.to_owned())).await?;
     Ok(store)
 }
