@@ -114,6 +114,10 @@ fn neither_a_backup_nor_a_restore_overwrites_anything() {
     let error = backend.fail(&["backup", "--to", &name]);
     assert!(error.contains("exists already"), "{error}");
     assert_eq!(fs::read(&copy).unwrap(), before);
+    // One that was broken off, or is still being written.
+    fs::write(backend.directory().join("other.partial"), "").unwrap();
+    let error = backend.fail(&["backup", "--to", &file(&backend, "other").1]);
+    assert!(error.contains("other.partial is there already"), "{error}");
 
     let error = backend.fail(&["restore", "--from", &name]);
     assert!(error.contains("holds data already (calltrail.db)"), "{error}");
@@ -133,8 +137,8 @@ async fn place_of(file: &Path, select: &'static str) -> usize {
     let url = format!("sqlite://{}?immutable=1", file.display());
     let mut db = sqlx::SqliteConnection::connect(&url).await.unwrap();
     let packed: Vec<u8> = sqlx::query_scalar(select).fetch_one(&mut db).await.unwrap();
-    let piece = &packed[packed.len() / 2..][..64];
-    fs::read(file).unwrap().windows(piece.len()).position(|window| window == piece).unwrap()
+    let start = fs::read(file).unwrap().windows(packed.len()).position(|window| window == packed);
+    start.unwrap() + packed.len() / 2
 }
 
 const LINES_OF_2: &str = "select packed from block join delivery on id = delivery_id where number = 2";

@@ -115,13 +115,13 @@ async fn a_move_from_a_served_directory_to_postgres_survives_a_kill_and_loses_no
     assert!(error.contains("70 deliveries are carried so far, and the source is not at rest"), "{error}");
     assert_eq!(head(&to).await, 70);
 
-    (71..=200).for_each(|number| drop(server.ingest("mesh", &upload(number))));
+    (71..=700).for_each(|number| drop(server.ingest("mesh", &upload(number))));
     server.wait_for("/v1/calls", |page| page["complete"] == true);
     assert!(server.terminate().success());
     from.run(&["token", "create", "--scope", "read", "--name", "grafana"]);
     let known = calls(&from);
 
-    let mut trap = Trap::set(&to, 150).await;
+    let mut trap = Trap::set(&to, 650).await;
     let mut killed = Command::new(env!("CARGO_BIN_EXE_calltrail"));
     from.point(&mut killed);
     let mut killed = killed.args(&migrate).stderr(Stdio::null()).spawn().unwrap();
@@ -130,20 +130,20 @@ async fn a_move_from_a_served_directory_to_postgres_survives_a_kill_and_loses_no
     killed.wait().unwrap();
     trap.open().await;
     let reached = head(&to).await;
-    assert!((71..150).contains(&reached), "what was durable stays: {reached}");
+    assert!((71..650).contains(&reached), "what was durable stays: {reached}");
 
     let said = from.run(&words(&migrate));
-    assert!(said.contains("400 lines in 200 deliveries and 200 blocks, each proven"), "{said}");
-    assert!(said.contains("1 token and 0 entries") && said.contains("200 calls derived"), "{said}");
+    assert!(said.contains("1,400 lines in 700 deliveries and 700 blocks, each proven"), "{said}");
+    assert!(said.contains("1 token and 0 entries") && said.contains("700 calls derived"), "{said}");
     assert_eq!(export(&to), export(&from), "equal evidence gives equal bytes");
     assert!(to.run(&["token", "list"]).contains("grafana"));
     let said = from.run(&words(&migrate));
-    assert!(said.contains("0 tokens and 0 entries") && said.contains("200 calls"), "once more: {said}");
+    assert!(said.contains("0 tokens and 0 entries") && said.contains("700 calls"), "once more: {said}");
 
     let imported = Backend::postgres();
-    import(&imported, 200);
+    import(&imported, 700);
     assert_eq!(calls(&to), calls(&imported));
-    assert_eq!(known.len(), 200);
+    assert_eq!(known.len(), 700);
 }
 
 #[tokio::test]

@@ -29,7 +29,8 @@ impl Store {
         let made = async {
             let name = std::path::absolute(&partial).map_err(|error| cannot_create(&partial, &error))?;
             let name = name.to_str().ok_or_else(|| other(format!("{shown} is no name in UTF-8")))?;
-            sqlx::query("vacuum into ?").bind(name).execute(read).await?;
+            let copied = sqlx::query("vacuum into ?").bind(name).execute(read).await;
+            copied.map_err(|error| other(format!("the database cannot be copied to {shown}: {error}")))?;
             let copy = open_copy(&partial).await?;
             let holdings = copy.verify(proven).await;
             copy.close().await;

@@ -12,8 +12,9 @@ use crate::evidence::ledger::{Fault, Ledger, Record};
 use crate::model::Timestamp;
 use std::collections::HashMap;
 
-/// How much is looked at in one step: a delivery that is larger stands alone in its own.
-const DELIVERIES: i64 = 64;
+/// How much is looked at, and written, in one step: a delivery that is larger stands alone in its own. Small uploads are many, and
+/// each step waits for the disk.
+const DELIVERIES: i64 = 512;
 const BODY_BYTES: i64 = 16 << 20;
 
 /// A delivery with its blocks.
