@@ -2,7 +2,10 @@
 //!
 //! The lines are those of the bundled capture, attacks among them; whole requests are drawn from it, so that each case has
 //! calls with two sides, retries and fan-out. What may differ between two runs is only where a line stands in the evidence,
-//! and that is blanked before the comparison.
+//! and that is blanked before the comparison. What is counted of the calls as they come is what a scan of them counts.
+
+#[path = "common/scan.rs"]
+mod scan;
 
 use calltrail::correlate::facts::Facts;
 use calltrail::correlate::rules::{HeaderKey, KeyMaterial};
@@ -235,9 +238,11 @@ async fn derived(deliveries: Vec<Delivery>) -> (Stored, Stored) {
         task::catch_up(&store, &rules(), &SystemClock).await.unwrap();
     }
     let live = stored(&store).await;
+    scan::statistics_equal_a_scan(&store).await;
     store.reset_derived().await.unwrap();
     task::catch_up(&store, &rules(), &SystemClock).await.unwrap();
     let rebuilt = stored(&store).await;
+    scan::statistics_equal_a_scan(&store).await;
     store.close().await;
     (live, rebuilt)
 }

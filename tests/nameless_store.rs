@@ -1,6 +1,8 @@
 //! Calls whose lines share no key, through the store: what is paired there follows from the set of lines alone, whatever the order
 //! and the cuts in which they came, and accuses nobody.
 
+#[path = "common/scan.rs"]
+mod scan;
 #[path = "nameless/traffic.rs"]
 mod traffic;
 
@@ -24,9 +26,11 @@ async fn derived(deliveries: Vec<Delivery>) -> (Vec<Call>, Vec<Call>) {
         task::catch_up(&store, &Rules::default(), &SystemClock).await.unwrap();
     }
     let live = stored(&store).await;
+    scan::statistics_equal_a_scan(&store).await;
     store.reset_derived().await.unwrap();
     task::catch_up(&store, &Rules::default(), &SystemClock).await.unwrap();
     let rebuilt = stored(&store).await;
+    scan::statistics_equal_a_scan(&store).await;
     store.close().await;
     (live, rebuilt)
 }

@@ -20,6 +20,10 @@ mod layout;
 mod opening;
 #[path = "store_conformance/questions.rs"]
 mod questions;
+#[path = "common/scan.rs"]
+mod scan;
+#[path = "store_conformance/statistics.rs"]
+mod statistics;
 #[path = "store_conformance/summary.rs"]
 mod summary;
 
@@ -67,6 +71,12 @@ stories! {
     questions::a_page_of_findings_never_parts_those_of_one_call,
     questions::findings_are_filtered,
     questions::a_call_with_two_findings_of_a_kind_is_listed_once,
+    statistics::sums_and_quantiles_are_those_of_the_calls_at_every_grain,
+    statistics::a_replaced_call_is_counted_where_it_stands_now_and_nowhere_else,
+    statistics::a_change_of_many_places_is_counted_whole,
+    statistics::each_filter_counts_its_calls_and_no_others,
+    statistics::an_answer_that_is_too_long_shows_it,
+    statistics::statistics_are_thrown_away_with_the_calls,
     summary::calls_are_counted_by_step_and_by_whatever_they_are_grouped_by,
     summary::totals_tell_failures_from_denials,
     summary::counting_stops_at_its_bound_with_the_newest,

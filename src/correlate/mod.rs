@@ -12,6 +12,7 @@
 //! | [`header`], [`custody`] | on whose behalf, and how do we know? |
 //! | [`decisions`], [`findings`] | by whose leave; what is wrong or unproven? |
 //! | [`keys`], [`facts`], [`coverage`] | what can legs find each other by; what must be known from beyond them? |
+//! | [`statistics`] | what do replaced calls change in the sums over all calls? |
 //! | [`believed`] | what does a step take back? |
 //! | [`why`] | why is a call as it is? |
 //! | [`blind`], [`sources`] | when must a silence be taken for blindness; what is wrong with a source? |
@@ -49,6 +50,7 @@ pub mod rules;
 pub mod runs;
 pub mod sockets;
 pub mod sources;
+pub mod statistics;
 pub mod task;
 pub mod tree;
 pub mod tree_index;

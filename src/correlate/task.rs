@@ -11,7 +11,7 @@ use super::inferred::infer_parents;
 use super::likeness::places::{self, Weighed};
 use super::likeness::{rejoin, stored};
 use super::listen::{self, Ear, Reporters};
-use super::{Rules, assemble, keys};
+use super::{Rules, assemble, keys, statistics};
 use crate::decode::{DecodedDelivery, decode_delivery_in};
 use crate::model::{Call, CallId, Clock, CustomFormat, Leg, LegId, Timestamp};
 use crate::store::{
@@ -282,6 +282,7 @@ pub(super) fn difference(closure: &Closure, calls: Vec<Call>, orphans: Vec<Call>
             change.removed.push(old.id);
         }
     }
+    change.statistics = statistics::difference(closure.replaced.values(), calls.iter());
     for call in calls {
         coverage::count(&mut measured, &call, 1);
         reporters.count(&call, 1);

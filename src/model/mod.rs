@@ -11,11 +11,13 @@ pub mod delivery;
 pub mod filter;
 pub mod finding;
 pub mod format;
+pub mod histogram;
 pub mod identity;
 pub mod ids;
 pub mod journal;
 pub mod leg;
 pub mod source;
+pub mod statistic;
 pub mod time;
 pub mod trace_context;
 
@@ -25,6 +27,7 @@ pub use delivery::{Delivery, Reject, RejectReason};
 pub use filter::{CallFilter, Cursor, FindingFilter};
 pub use finding::{Finding, FindingKind, Severity};
 pub use format::{CustomFormat, DurationUnit};
+pub use histogram::Histogram;
 pub use identity::{Assurance, Identity, IdentityKind, SpiffeId};
 pub use ids::{CallId, DeliveryId, LegId, LineHash, SpanId, TraceId};
 pub use journal::{Believed, JournalDraft, JournalEntry};
@@ -33,5 +36,9 @@ pub use leg::{
     Protocol, ResponseFlags, Side, SignedPrincipal, SocketPair, Verdict,
 };
 pub use source::{BlindReason, BlindWindow, ENOUGH_CALLS, SourceFinding, Sources};
+pub use statistic::{
+    CountedParty, Dimension, EffectClass, Figures, StatisticDelta, StatisticFilter, StatisticKey,
+    StatusClass, Step, Steps, StepsError,
+};
 pub use time::{Clock, SystemClock, Timestamp};
 pub use trace_context::TraceContext;

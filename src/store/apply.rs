@@ -45,6 +45,7 @@ impl Store {
             "delete from reject",
             "delete from connection",
             "delete from coverage",
+            "delete from statistic",
             "delete from source",
             "delete from observer",
             "delete from reporter",
@@ -78,6 +79,7 @@ impl Store {
         connections::add(&mut tx, &change.connections).await?;
         tx.execute_all(coverage_rows(&change.coverage)).await?;
         heard::add(&mut tx, &change.heard).await?;
+        self.add_statistics(&mut tx, &change.statistics).await?;
         let next = [first_number + upserts.len() as i64, runs.next_run];
         tx.execute(count(counts, rejects, next)).await?;
         tx.commit().await?;

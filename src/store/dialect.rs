@@ -39,6 +39,10 @@ pub(super) const POSTGRES_DERIVED: &str = "begin; set local synchronous_commit =
 /// Begins a transaction that sees one state of the database. On SQLite any transaction that only reads does.
 pub(super) const POSTGRES_SNAPSHOT: &str = "begin isolation level repeatable read read only";
 
+/// Texts of a group, one after the other.
+pub(super) const SQLITE_JOINED_DURATIONS: &str = "group_concat(durations, '')";
+pub(super) const POSTGRES_JOINED_DURATIONS: &str = "string_agg(durations, '')";
+
 /// The session that holds the correlator's office: when its machine is gone, the server must notice within seconds.
 pub(super) const POSTGRES_OFFICE_SETTINGS: &str =
     "set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3";

@@ -18,6 +18,7 @@
 //! | `places`, `select` | where calls stand that match a filter, and the filters as SQL |
 //! | `journal` | what had been believed and is no longer |
 //! | `heard`, `sources` | who was heard, when and how completely: written, and asked for |
+//! | `statistics`, `bucket_text`, `statistic_series` | sums by minute, hour and day: written, and asked for |
 //! | `summary` | counts and quantiles for dashboards |
 //! | `packed`, `packed_leg`, `packed_text`, `dictionary` | the whole call as bytes, compressed |
 //! | `tokens` | bearer tokens |
@@ -26,6 +27,7 @@
 mod apply;
 mod backup;
 mod block;
+mod bucket_text;
 mod call_rows;
 mod calls;
 mod carry;
@@ -57,6 +59,8 @@ mod select;
 mod shapes;
 mod sources;
 mod statement;
+mod statistic_series;
+mod statistics;
 mod summary;
 mod tokens;
 mod verify;
@@ -71,6 +75,7 @@ pub use shapes::{
     Change, Commit, Connection, CoverageDelta, IndexedCall, Order, Page, Position, StoredDelivery,
     StoredReject, TokenRow, Totals,
 };
+pub use statistic_series::{StatisticRow, StatisticScope};
 pub use summary::{CallCount, CallGroup, CallTotals, CountScope, Quantile};
 pub use verify::Holdings;
 

@@ -61,6 +61,22 @@ impl Store {
         Ok(known)
     }
 
+    /// Those that bear the numbers.
+    pub(super) async fn parties_numbered(
+        &self,
+        tx: &mut Tx,
+        numbers: &[i64],
+    ) -> Result<HashMap<i64, Party>, StoreError> {
+        let mut parties = HashMap::new();
+        for numbers in numbers.chunks(ROWS) {
+            let mut select = stmt("select id, key, name from party where id in ");
+            select.push_list(numbers.iter().copied().map(Bind::int).collect());
+            let rows: Vec<(i64, String, String)> = tx.rows(select).await?;
+            parties.extend(rows.into_iter().map(|(id, key, name)| (id, Party { key, name })));
+        }
+        Ok(parties)
+    }
+
     /// The parties that somebody asks for: by SPIFFE id, else by short name.
     pub(super) async fn parties_called(&self, tx: &mut Tx, asked: &str) -> Result<Vec<i64>, StoreError> {
         if asked.starts_with("spiffe://") {

@@ -2,7 +2,7 @@
 
 use super::Heard;
 use crate::model::{
-    Call, CallId, Cursor, Delivery, Holder, JournalDraft, RejectReason, SocketPair, Timestamp,
+    Call, CallId, Cursor, Delivery, Holder, JournalDraft, RejectReason, SocketPair, StatisticDelta, Timestamp,
 };
 
 /// What became of a delivery in a commit.
@@ -88,6 +88,8 @@ pub struct Change {
     /// Added to the spans that are stored.
     pub connections: Vec<Connection>,
     pub coverage: Vec<CoverageDelta>,
+    /// What the upserts add to the statistics, less what the calls said that they replace or remove.
+    pub statistics: Vec<StatisticDelta>,
     /// What the change takes back, to be kept if it had been believed.
     pub journal: Vec<JournalDraft>,
     /// Nothing that was committed when the step began is left to be derived.

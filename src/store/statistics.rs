@@ -1,0 +1,171 @@
+//! Statistics as rows: sums by minute, hour and day, for each pair of parties and for all together, brought up to date by
+//! differences in the transaction that writes the calls.
+//!
+//! Only the correlator writes them, so that the rows of the places that a change touches can be read, added to and written back; a
+//! row whose sums become nothing is gone. Minutes are kept for ever: what is coarser could be made of them, but not in the time that
+//! a dashboard has.
+
+use super::bucket_text;
+use super::party::Party;
+use super::statement::{Bind, Stmt, Tx, insert, stmt};
+use super::{Store, StoreError};
+use crate::model::statistic::{DAY_US, HOUR_US, MINUTE_US};
+use crate::model::{CountedParty, EffectClass, Figures, StatisticDelta, StatusClass};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Rows per statement.
+const ROWS: usize = 512;
+const GRAINS_US: [i64; 3] = [MINUTE_US, HOUR_US, DAY_US];
+/// Stands for all parties.
+const ALL: i64 = 0;
+
+/// The rows of one grain: by pair, or of all parties together.
+pub(super) fn level(grain_us: i64, by_pair: bool) -> i64 {
+    let nth = GRAINS_US.iter().position(|g| *g == grain_us).unwrap_or(0) as i64;
+    1 + nth + if by_pair { 0 } else { GRAINS_US.len() as i64 }
+}
+
+pub(super) fn effect_code(effect: EffectClass) -> i64 {
+    EffectClass::ALL.iter().position(|e| *e == effect).unwrap_or(0) as i64
+}
+
+pub(super) fn status_code(class: StatusClass) -> i64 {
+    StatusClass::ALL.iter().position(|c| *c == class).unwrap_or(0) as i64
+}
+
+/// Where a row stands: level, start, caller, callee, effect, status class.
+type Place = [i64; PLACE];
+const PLACE: usize = 6;
+const WIDTH: usize = PLACE + 6;
+const COLUMNS: &str = "level, at_us, caller, callee, effect, status_class, calls, failed, request_body_bytes, \
+     response_body_bytes, duration_sum_us, durations";
+
+#[derive(sqlx::FromRow)]
+struct StoredRow {
+    level: i64,
+    at_us: i64,
+    caller: i64,
+    callee: i64,
+    effect: i64,
+    status_class: i64,
+    calls: i64,
+    failed: i64,
+    request_body_bytes: i64,
+    response_body_bytes: i64,
+    duration_sum_us: i64,
+    durations: String,
+}
+
+impl Store {
+    /// Adds differences to what is stored.
+    pub(super) async fn add_statistics(
+        &self,
+        tx: &mut Tx,
+        deltas: &[StatisticDelta],
+    ) -> Result<(), StoreError> {
+        let parties: BTreeSet<Party> =
+            deltas.iter().flat_map(|(key, _)| [&key.caller, &key.callee]).map(party).collect();
+        let parties = self.numbered(tx, parties).await?;
+        let changes: Vec<(Place, Figures)> = spread(deltas, &parties).into_iter().collect();
+        for changes in changes.chunks(ROWS) {
+            let mut stored = stored(tx, changes).await?;
+            let (mut rows, mut gone) = (Vec::with_capacity(changes.len() * WIDTH), Vec::new());
+            for (place, change) in changes {
+                let mut figures = stored.remove(place).unwrap_or_default();
+                figures.merge(change);
+                match figures.are_nothing() {
+                    true => gone.push(delete(place)),
+                    false => rows.extend(row(place, &figures)),
+                }
+            }
+            let head = format!("insert into statistic ({COLUMNS})");
+            tx.execute_all(insert(&head, WIDTH, rows, ROWS, REPLACE)).await?;
+            tx.execute_all(gone).await?;
+        }
+        Ok(())
+    }
+}
+
+fn party(counted: &CountedParty) -> Party {
+    Party {
+        key: super::index_text(&counted.key).into_owned(),
+        name: super::index_text(&counted.name).into_owned(),
+    }
+}
+
+/// What changes in the rows of every grain, by pair and of all together. In the order of the table.
+fn spread(deltas: &[StatisticDelta], parties: &HashMap<Party, i64>) -> BTreeMap<Place, Figures> {
+    let number = |counted| parties.get(&party(counted)).copied().unwrap_or(ALL);
+    let mut changes: BTreeMap<Place, Figures> = BTreeMap::new();
+    for (key, figures) in deltas {
+        let (caller, callee) = (number(&key.caller), number(&key.callee));
+        let outcome = [effect_code(key.effect), status_code(key.status_class)];
+        for grain_us in GRAINS_US {
+            let at_us = key.minute.micros().saturating_sub(key.minute.micros().rem_euclid(grain_us));
+            for (by_pair, caller, callee) in [(true, caller, callee), (false, ALL, ALL)] {
+                let place = [level(grain_us, by_pair), at_us, caller, callee, outcome[0], outcome[1]];
+                changes.entry(place).or_default().merge(figures);
+            }
+        }
+    }
+    changes.retain(|_, figures| !figures.are_nothing());
+    changes
+}
+
+/// A join, since an `in` over several columns would make SQLite walk the table.
+async fn stored(tx: &mut Tx, changes: &[(Place, Figures)]) -> Result<HashMap<Place, Figures>, StoreError> {
+    let mut places: Vec<&Place> = changes.iter().map(|(place, _)| place).collect();
+    // Filled up to a power of two, so that few texts are prepared.
+    let (length, last) = (places.len().next_power_of_two(), *places.last().unwrap_or(&&[0; PLACE]));
+    places.resize(length, last);
+    let mut select = stmt(
+        "with wanted (level, at_us, caller, callee, effect, status_class) as (values (?, ?, ?, ?, ?, ?)",
+    );
+    select.push(&", (?, ?, ?, ?, ?, ?)".repeat(length - 1), []);
+    select.push("", places.into_iter().flatten().copied().map(Bind::int));
+    let columns = COLUMNS.replace(", ", ", s.");
+    select.push(
+        &format!(
+            ") select s.{columns} from wanted w join statistic s on s.level = w.level and s.at_us = w.at_us and \
+             s.caller = w.caller and s.callee = w.callee and s.effect = w.effect and s.status_class = w.status_class"
+        ),
+        [],
+    );
+    tx.rows::<StoredRow>(select).await?.into_iter().map(figures).collect()
+}
+
+fn figures(row: StoredRow) -> Result<(Place, Figures), StoreError> {
+    let place = [row.level, row.at_us, row.caller, row.callee, row.effect, row.status_class];
+    let figures = Figures {
+        calls: row.calls,
+        failed: row.failed,
+        request_body_bytes: row.request_body_bytes,
+        response_body_bytes: row.response_body_bytes,
+        duration_sum_us: row.duration_sum_us,
+        durations: bucket_text::read(&row.durations)?,
+    };
+    Ok((place, figures))
+}
+
+const REPLACE: &str = " on conflict (level, at_us, caller, callee, effect, status_class) do update set \
+     calls = excluded.calls, failed = excluded.failed, request_body_bytes = excluded.request_body_bytes, \
+     response_body_bytes = excluded.response_body_bytes, duration_sum_us = excluded.duration_sum_us, \
+     durations = excluded.durations";
+
+fn row(place: &Place, figures: &Figures) -> impl Iterator<Item = Bind> {
+    let sums = [
+        figures.calls,
+        figures.failed,
+        figures.request_body_bytes,
+        figures.response_body_bytes,
+        figures.duration_sum_us,
+    ];
+    let durations = Bind::Text(Some(bucket_text::write(&figures.durations)));
+    place.iter().copied().chain(sums).map(Bind::int).collect::<Vec<_>>().into_iter().chain([durations])
+}
+
+fn delete(place: &Place) -> Stmt {
+    let delete = "delete from statistic where level = ? and at_us = ? and caller = ? and callee = ? and effect = ? \
+                  and status_class = ?";
+    place.iter().fold(stmt(delete), |delete, n| delete.int(*n))
+}
