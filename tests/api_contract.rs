@@ -5,7 +5,7 @@ mod common;
 use common::http::send;
 use common::{Backend, Calltrail, Serve};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Captures whose calls differ in caller, callee, decision and findings.
 const UPLOADS: &[(&str, &[u8])] = &[
@@ -75,6 +75,11 @@ fn each_mistake_has_its_status_and_its_problem() {
         ("GET", "/v1/traces/xyz", 400, "bad-parameter", "32 lower-case"),
         ("GET", "/v1/traces/ffffffffffffffffffffffffffffffff", 404, "not-found", "no call of trace"),
         ("GET", "/v1/findings?kind=bad", 400, "bad-parameter", "denied"),
+        ("GET", "/v1/stats?step=60", 400, "bad-parameter", "5m"),
+        ("GET", "/v1/stats?by=principal", 400, "bad-parameter", "status_class"),
+        ("GET", "/v1/stats?from=2026-11-25&to=2026-11-24", 400, "bad-parameter", "before"),
+        ("GET", "/v1/stats?from=2020-01-01&to=2026-01-01&step=1m", 400, "bad-parameter", "longer step"),
+        ("GET", "/v1/stats?finding=denied", 400, "bad-parameter", "\"decision\""),
         ("GET", "/v1/rejects?limit=x", 400, "bad-parameter", "1000"),
     ] {
         let answer = send(server.address, method, path, &[], b"").unwrap();
@@ -200,6 +205,76 @@ fn findings_walk_in_pages_and_name_their_call() {
         let kinds: Vec<Value> = rows(&call, "findings").iter().map(|f| f["kind"].clone()).collect();
         assert!(kinds.contains(&finding["kind"]), "{finding}");
     }
+}
+
+/// How often each value comes, of rows that stand for so many calls each.
+fn counted<'a>(rows: impl Iterator<Item = (&'a Value, i64)>) -> BTreeMap<String, i64> {
+    let mut counts = BTreeMap::new();
+    rows.for_each(|(value, calls)| {
+        *counts.entry(value.as_str().unwrap_or("none").to_owned()).or_default() += calls;
+    });
+    counts
+}
+
+#[test]
+fn statistics_count_what_the_list_of_calls_lists() {
+    let (_data, server) = filled();
+    let all = walk(&server, "/v1/calls?limit=1000", "calls");
+    let stats = |query: &str| server.json(&format!("/v1/stats?from=2026-01-01&to=2027-01-01&{query}"));
+    let of_callees = stats("step=all&by=callee");
+    let told = rows(&of_callees, "rows");
+    let told = counted(told.iter().map(|row| (&row["callee"], row["calls"].as_i64().unwrap())));
+    assert_eq!(told, counted(all.iter().map(|call| (&call["callee"]["name"], 1))));
+
+    let denied = rows(&stats("step=1d&decision=deny"), "rows");
+    let of_calls = all.iter().filter(|c| rows(c, "decisions").iter().any(|d| d["effect"] == "deny"));
+    assert_eq!(denied.iter().map(|row| row["calls"].as_i64().unwrap()).sum::<i64>(), of_calls.count() as i64);
+
+    let total = &rows(&stats("step=all"), "rows")[0];
+    let sum = |name: &str| all.iter().filter_map(|c| c["outcome"][name].as_i64()).sum::<i64>();
+    assert_eq!(total["calls"], json!(all.len()));
+    assert_eq!(total["duration_sum_us"], json!(sum("duration_us")));
+    assert_eq!(total["response_body_bytes"], json!(sum("response_body_bytes")));
+    assert!(total["p50_us"].as_i64() <= total["p99_us"].as_i64() && total["p50_us"].is_i64(), "{total}");
+}
+
+#[test]
+fn statistics_have_the_names_that_programs_read() {
+    let (_data, server) = filled();
+    let page = server.json(
+        "/v1/stats?from=2026-11-24T02:56:50Z&to=2026-11-25&step=1h&by=status_class,caller,decision,callee&callee=api",
+    );
+    assert_eq!(page["by"], json!(["caller", "callee", "decision", "status_class"]));
+    assert_eq!(page["from"], "2026-11-24T02:00:00.000000Z", "the period is that of the rows");
+    assert_eq!((&page["step_us"], &page["quantile_error"]), (&json!(3_600_000_000_i64), &json!(0.03125)));
+    assert_eq!(page["complete"], true);
+    for row in rows(&page, "rows") {
+        let names: Vec<&str> = row.as_object().unwrap().keys().map(String::as_str).collect();
+        for name in [
+            "at",
+            "at_us",
+            "caller",
+            "caller_kind",
+            "callee",
+            "callee_kind",
+            "decision",
+            "status_class",
+            "calls",
+            "failed",
+            "request_body_bytes",
+            "response_body_bytes",
+            "timed",
+            "duration_sum_us",
+            "p50_us",
+            "p95_us",
+            "p99_us",
+        ] {
+            assert!(names.contains(&name), "no {name} in {row}");
+        }
+        assert_eq!(row["callee"], "api");
+    }
+    assert!(!rows(&page, "rows").is_empty());
+    assert_eq!(rows(&server.json("/v1/stats?callee=nobody"), "rows"), [] as [Value; 0]);
 }
 
 #[test]

@@ -172,6 +172,28 @@ fn each_form_of_a_list_can_be_read_by_its_readers() {
 }
 
 #[test]
+fn statistics_are_told_to_people_to_spreadsheets_and_to_programs() {
+    let bench = Bench::with_capture();
+    let stats = |form: &str| {
+        let period =
+            ["stats", "--from", "2026-11-01", "--to", "2026-12-01", "--step", "all", "--by", "callee"];
+        bench.ok(&[&period[..], &["--format", form]].concat())
+    };
+    let page: Value = serde_json::from_str(&stats("json")).unwrap();
+    let rows = page["rows"].as_array().unwrap();
+    let calls: i64 = rows.iter().map(|row| row["calls"].as_i64().unwrap()).sum();
+    assert_eq!(calls, bench.calls().len() as i64, "each call is counted once");
+    let csv = stats("csv");
+    let mut csv = csv::Reader::from_reader(csv.as_bytes());
+    assert_eq!(csv.headers().unwrap().get(0), Some("at"));
+    assert_eq!(csv.records().map(Result::unwrap).count(), rows.len());
+    let table = stats("table");
+    assert!(table.contains("callee") && table.contains("p99") && table.contains(" ms"), "{table}");
+    let before = bench.ok(&["stats", "--to", "2020-01-01"]);
+    assert!(before.contains("choose another period"), "{before}");
+}
+
+#[test]
 fn filters_choose_and_their_mistakes_say_what_to_write() {
     let bench = Bench::with_capture();
     let denied = bench.ok(&["calls", "--decision", "deny", "--format", "ndjson", "--limit", "0"]);
@@ -185,6 +207,9 @@ fn filters_choose_and_their_mistakes_say_what_to_write() {
         (&["calls", "--from", "yesterday"][..], "2026-11-24T02:56:50Z"),
         (&["calls", "--decision", "maybe"], "allow, deny"),
         (&["calls", "--finding", "bad"], "identity_mismatch"),
+        (&["stats", "--step", "60"], "5m"),
+        (&["stats", "--by", "principal"], "status_class"),
+        (&["stats", "--from", "2026-11-25", "--to", "2026-11-24"], "before"),
         (&["trace", "XYZ"], "32 lower-case"),
         (&["import", "--source", "a/b", "x"], "letters, digits"),
         (&["import", "--source", "mesh", "/nowhere-at-all"], "/nowhere-at-all"),
@@ -387,6 +412,9 @@ fn a_running_server_answers_the_same_commands() {
     assert!(ask(&["trace", trace]).contains("└─ "));
     assert!(ask(&["findings", "--finding", "denied", "--format", "ndjson"]).contains("\"denied\""));
     assert!(ask(&["rejects"]).contains("no rejects"));
+    let period =
+        ["stats", "--from", "2026-11-24", "--to", "2026-11-25", "--step", "all", "--by", "callee,decision"];
+    assert!(ask(&period).contains("decision") && ask(&period).contains("deny"));
     let known = ask(&["import", "--source", "logpush-zone", &project("demo/zone")]);
     assert!(known.contains("1 delivery, 1 of them known before"), "{known}");
     assert!(elsewhere.error(&["call", "nobody", "--server", &demo.base]).contains("nobody"));

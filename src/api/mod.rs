@@ -7,6 +7,7 @@ pub mod dto;
 pub mod dto_history;
 mod dto_leg;
 mod dto_sources;
+pub mod dto_stats;
 pub mod dto_why;
 pub mod error;
 mod findings;
@@ -20,6 +21,7 @@ pub mod lookup;
 pub mod params;
 mod rejects;
 pub mod sources;
+pub mod stats;
 mod traces;
 pub mod why;
 
@@ -78,6 +80,7 @@ const PATHS: &[&str] = &[
     "/v1/findings",
     "/v1/rejects",
     "/v1/sources",
+    "/v1/stats",
     "/api/grafana/calls",
     "/api/grafana/series",
     "/api/grafana/durations",
@@ -102,6 +105,7 @@ pub fn router(context: Context, uploads: Router) -> Router {
         .route("/v1/findings", get(findings::list))
         .route("/v1/rejects", get(rejects::list))
         .route("/v1/sources", get(sources::list))
+        .route("/v1/stats", get(stats::list))
         .route("/api/grafana/calls", get(grafana::calls))
         .route("/api/grafana/series", get(grafana::series))
         .route("/api/grafana/durations", get(grafana::durations))

@@ -3,17 +3,19 @@
 //! It refuses to create anything: a question about a directory that holds no data is answered with a sentence.
 
 use super::Place;
-use super::filter::{call_parameters, finding_parameters};
+use super::filter::{call_parameters, finding_parameters, stats_parameters};
 use super::remote::Remote;
 use crate::api::dto::{
     self, CallDto, CallsPage, EvidenceDto, EvidenceLine, FindingRow, FindingsPage, RejectDto, RejectsPage,
     SourceFindingDto, SourcesPage, TraceDto,
 };
 use crate::api::dto_history::HistoryDto;
+use crate::api::dto_stats::StatsPage;
 use crate::api::dto_why::WhyDto;
 use crate::api::error::ApiError;
 use crate::api::lookup::{self, Found};
 use crate::api::sources;
+use crate::api::stats::{self, StatsQuestion};
 use crate::api::{history, why};
 use crate::correlate::Rules;
 use crate::model::{CallFilter, Clock, Cursor, FindingFilter, SystemClock, Timestamp, TraceId};
@@ -153,6 +155,16 @@ impl Asked {
                 let parameters: Vec<_> = as_of.map(|t| ("as_of", t.to_string())).into_iter().collect();
                 remote.get("/v1/sources", &parameters).await
             }
+        }
+    }
+
+    pub async fn stats(&self, question: &StatsQuestion) -> Result<StatsPage> {
+        match self {
+            Asked::Data(store) => {
+                let complete = complete(store).await?;
+                Ok(stats::answer(store, question, SystemClock.now(), complete).await?)
+            }
+            Asked::Server(remote) => remote.get("/v1/stats", &stats_parameters(question)).await,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The filter options that `calls`, `findings` and `export` share, checked by the command line's parser.
 
+use crate::api::stats::StatsQuestion;
 use crate::model::{Basis, CallFilter, Effect, FindingFilter, FindingKind, Severity, Timestamp, TraceId};
 use clap::Args;
 
@@ -120,6 +121,21 @@ pub fn finding_parameters(f: &FindingFilter) -> Parameters {
         set("kind", &f.kind),
         set("severity", &f.severity),
         set("callee", &f.callee),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+pub fn stats_parameters(q: &StatsQuestion) -> Parameters {
+    let by: Vec<&str> = q.by.iter().map(|dimension| dimension.as_str()).collect();
+    let all = [
+        set("from", &q.from),
+        set("to", &q.to),
+        set("caller", &q.filter.caller),
+        set("callee", &q.filter.callee),
+        set("decision", &q.filter.effect),
+        set("status_class", &q.filter.status_class),
+        set("step", &q.step),
+        (!by.is_empty()).then(|| ("by", by.join(","))),
     ];
     all.into_iter().flatten().collect()
 }

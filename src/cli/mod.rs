@@ -27,6 +27,7 @@ pub mod restore;
 pub mod rules;
 pub mod serve;
 pub mod sources;
+pub mod stats;
 mod table;
 pub mod token;
 pub mod trace;
@@ -96,6 +97,8 @@ pub enum Command {
     Rejects(calls::RejectsArgs),
     /// Lists the sources: how much came, from whom, how completely, and what is wrong with that
     Sources(sources::SourcesArgs),
+    /// Counts calls, failures, bytes and durations in steps of time, without walking the calls
+    Stats(stats::StatsArgs),
     /// Writes everything out for other programs
     #[command(subcommand)]
     Export(export::ExportCommand),
@@ -129,6 +132,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Findings(args) => calls::findings(args, &cli.place).await,
         Command::Rejects(args) => calls::rejects(args, &cli.place).await,
         Command::Sources(args) => sources::run(args, &cli.place).await,
+        Command::Stats(args) => stats::run(args, &cli.place).await,
         Command::Export(command) => export::run(command, &cli.place).await,
         Command::Rebuild(args) => rebuild::run(args, &cli.place).await,
         Command::Backup(args) => backup::run(args, &cli.place).await,

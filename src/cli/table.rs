@@ -5,6 +5,7 @@
 use super::paint::Paint;
 use super::phrase;
 use crate::api::dto::{CallDto, FindingRow, IdentityDto, PrincipalDto, RejectDto, SourceFindingDto};
+use crate::api::dto_stats::StatsRow;
 use comfy_table::{ContentArrangement, LineStyle, Table, presets};
 
 /// Columns from which on most rows of a table fit on one line.
@@ -214,6 +215,42 @@ pub fn findings_csv(rows: &[FindingRow], on_sources: &[SourceFindingDto]) -> any
         cells
     };
     csv(Some(COLUMNS), rows.iter().map(cells).chain(on_sources.iter().map(of_source)))
+}
+
+/// Statistics as CSV: columns of what is not told apart are empty.
+pub fn stats_csv(rows: &[StatsRow]) -> anyhow::Result<String> {
+    const COLUMNS: &[&str] = &[
+        "at",
+        "caller",
+        "caller_kind",
+        "caller_spiffe_id",
+        "callee",
+        "callee_kind",
+        "callee_spiffe_id",
+        "decision",
+        "status_class",
+        "calls",
+        "failed",
+        "request_body_bytes",
+        "response_body_bytes",
+        "timed",
+        "duration_sum_us",
+        "p50_us",
+        "p95_us",
+        "p99_us",
+    ];
+    let cells = |r: &StatsRow| {
+        let caller = [&r.caller, &r.caller_kind, &r.caller_spiffe_id];
+        let callee = [&r.callee, &r.callee_kind, &r.callee_spiffe_id];
+        let dimensions = caller.into_iter().chain(callee).chain([&r.decision, &r.status_class]);
+        let mut cells = vec![r.at.clone()];
+        cells.extend(dimensions.map(|text| text.clone().unwrap_or_default()));
+        cells.extend([r.calls, r.failed, r.request_body_bytes, r.response_body_bytes].map(|n| n.to_string()));
+        cells.extend([r.timed, r.duration_sum_us].map(|n| n.to_string()));
+        cells.extend([r.p50_us, r.p95_us, r.p99_us].map(number));
+        cells
+    };
+    csv(Some(COLUMNS), rows.iter().map(cells))
 }
 
 /// Rejects as CSV.
