@@ -1,5 +1,6 @@
 -- Sums over the calls of a minute, an hour or a day that have the same caller, callee, effect and status class. `level` is 1, 2, 3 for
--- minute, hour, day; 4, 5, 6 for the same over all callers and callees (then 0). `effect` is 0 none, 1 allow, 2 deny; `status_class` the
+-- minute, hour, day; 4 to 6 for the same over all callers and callees (which then are 0), 7 to 9 over all callers, 10 to 12 over all
+-- callees. `effect` is 0 none, 1 allow, 2 deny; `status_class` the
 -- first digit of the status or 0. `durations` is a histogram as text: two such texts, one after the other, are that of both.
 create table statistic (
     level               bigint not null,

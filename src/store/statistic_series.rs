@@ -90,19 +90,19 @@ impl Store {
         joined: &str,
     ) -> Result<Option<Stmt>, StoreError> {
         let StatisticScope { steps, filter, by, .. } = scope;
-        let (mut named, mut by_pair) = (Vec::new(), false);
-        for (dimension, column, asked) in
-            [(Dimension::Caller, "caller", &filter.caller), (Dimension::Callee, "callee", &filter.callee)]
-        {
-            by_pair |= asked.is_some() || by.contains(&dimension);
+        let mut named = Vec::new();
+        for (column, asked) in [("caller", &filter.caller), ("callee", &filter.callee)] {
             let Some(asked) = asked else { continue };
             match self.parties_called(tx, asked).await? {
                 none if none.is_empty() => return Ok(None),
                 numbers => named.push((column, numbers)),
             }
         }
-        let mut select = stmt(sums(by, joined)).int(steps.from.micros()).int(steps.step_us);
-        let binds = [level(steps.grain_us, by_pair), steps.from.micros(), steps.to.micros()];
+        let by_caller = filter.caller.is_some() || by.contains(&Dimension::Caller);
+        let by_callee = filter.callee.is_some() || by.contains(&Dimension::Callee);
+        let level = level(steps.grain_us, by_caller, by_callee);
+        let mut select = sums(*steps, by, joined);
+        let binds = [level, steps.from.micros(), steps.to.micros()];
         select.push(" from statistic where level = ? and at_us >= ? and at_us < ?", binds.map(Bind::int));
         named.iter().for_each(|(column, numbers)| one_of(&mut select, column, Some(numbers)));
         if let Some(effect) = filter.effect {
@@ -112,29 +112,45 @@ impl Store {
             select.push(" and status_class = ?", [Bind::int(status_code(class))]);
         }
         let most = i64::from(scope.most) + 1;
-        select.push(" group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5 limit ?", [Bind::int(most)]);
+        let groups = groups(by);
+        select.push(&format!(" group by {groups} order by {groups} limit ?"), [Bind::int(most)]);
         Ok(Some(select))
     }
 }
 
-fn sums(by: &[Dimension], joined: &str) -> String {
-    let told_apart = |dimension: Dimension, column: &str| match by.contains(&dimension) {
+/// The dimensions in the order of the table's key, with their columns.
+const COLUMNS: [(Dimension, &str); 4] = [
+    (Dimension::Caller, "caller"),
+    (Dimension::Callee, "callee"),
+    (Dimension::Decision, "effect"),
+    (Dimension::StatusClass, "status_class"),
+];
+
+fn sums(steps: Steps, by: &[Dimension], joined: &str) -> Stmt {
+    let mut select = stmt("select ");
+    // Where a step is a grain, rows come in the order of the groups and need no sorting.
+    match steps.step_us == steps.grain_us {
+        true => select.push("at_us", []),
+        false => {
+            let binds = [steps.from.micros(), steps.step_us].map(Bind::int);
+            select.push("at_us - (at_us - ?) % ?", binds);
+        }
+    }
+    let dimensions = COLUMNS.map(|(dimension, column)| match by.contains(&dimension) {
         true => format!("{column} as {column}"),
         false => format!("cast(0 as bigint) as {column}"),
-    };
-    let dimensions = [
-        told_apart(Dimension::Caller, "caller"),
-        told_apart(Dimension::Callee, "callee"),
-        told_apart(Dimension::Decision, "effect"),
-        told_apart(Dimension::StatusClass, "status_class"),
-    ];
+    });
     let sum = |column: &str| format!("cast(sum({column}) as bigint) as {column}");
     let sums = ["calls", "failed", "request_body_bytes", "response_body_bytes", "duration_sum_us"].map(sum);
-    format!(
-        "select at_us - (at_us - ?) % ? as at_us, {}, {}, {joined} as durations",
-        dimensions.join(", "),
-        sums.join(", ")
-    )
+    let (dimensions, sums) = (dimensions.join(", "), sums.join(", "));
+    select.push(&format!(" as at_us, {dimensions}, {sums}, {joined} as durations"), []);
+    select
+}
+
+/// The step and the dimensions that are asked for, by their place in the answer.
+fn groups(by: &[Dimension]) -> String {
+    let asked = (2..).zip(COLUMNS).filter(|(_, (dimension, _))| by.contains(dimension));
+    asked.fold("1".to_owned(), |groups, (place, _)| format!("{groups}, {place}"))
 }
 
 fn told(

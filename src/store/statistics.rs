@@ -1,9 +1,8 @@
-//! Statistics as rows: sums by minute, hour and day, for each pair of parties and for all together, brought up to date by
-//! differences in the transaction that writes the calls.
+//! Statistics as rows: sums by minute, hour and day, for each pair of parties, each callee, each caller and all together, brought up
+//! to date by differences in the transaction that writes the calls.
 //!
 //! Only the correlator writes them, so that the rows of the places that a change touches can be read, added to and written back; a
-//! row whose sums become nothing is gone. Minutes are kept for ever: what is coarser could be made of them, but not in the time that
-//! a dashboard has.
+//! row whose sums become nothing is gone. All could be made of the minutes of the pairs, but not in the time that a dashboard has.
 
 use super::bucket_text;
 use super::party::Party;
@@ -19,10 +18,16 @@ const GRAINS_US: [i64; 3] = [MINUTE_US, HOUR_US, DAY_US];
 /// Stands for all parties.
 const ALL: i64 = 0;
 
-/// The rows of one grain: by pair, or of all parties together.
-pub(super) fn level(grain_us: i64, by_pair: bool) -> i64 {
+/// The rows of one grain that tell callers apart, or callees, or both, or neither.
+pub(super) fn level(grain_us: i64, by_caller: bool, by_callee: bool) -> i64 {
     let nth = GRAINS_US.iter().position(|g| *g == grain_us).unwrap_or(0) as i64;
-    1 + nth + if by_pair { 0 } else { GRAINS_US.len() as i64 }
+    let apart = match (by_caller, by_callee) {
+        (true, true) => 0,
+        (false, false) => 1,
+        (false, true) => 2,
+        (true, false) => 3,
+    };
+    1 + nth + apart * GRAINS_US.len() as i64
 }
 
 pub(super) fn effect_code(effect: EffectClass) -> i64 {
@@ -93,7 +98,7 @@ fn party(counted: &CountedParty) -> Party {
     }
 }
 
-/// What changes in the rows of every grain, by pair and of all together. In the order of the table.
+/// What changes in the rows of every level. In the order of the table.
 fn spread(deltas: &[StatisticDelta], parties: &HashMap<Party, i64>) -> BTreeMap<Place, Figures> {
     let number = |counted| parties.get(&party(counted)).copied().unwrap_or(ALL);
     let mut changes: BTreeMap<Place, Figures> = BTreeMap::new();
@@ -102,8 +107,9 @@ fn spread(deltas: &[StatisticDelta], parties: &HashMap<Party, i64>) -> BTreeMap<
         let outcome = [effect_code(key.effect), status_code(key.status_class)];
         for grain_us in GRAINS_US {
             let at_us = key.minute.micros().saturating_sub(key.minute.micros().rem_euclid(grain_us));
-            for (by_pair, caller, callee) in [(true, caller, callee), (false, ALL, ALL)] {
-                let place = [level(grain_us, by_pair), at_us, caller, callee, outcome[0], outcome[1]];
+            for (caller, callee) in [(caller, callee), (ALL, ALL), (ALL, callee), (caller, ALL)] {
+                let level = level(grain_us, caller != ALL, callee != ALL);
+                let place = [level, at_us, caller, callee, outcome[0], outcome[1]];
                 changes.entry(place).or_default().merge(figures);
             }
         }

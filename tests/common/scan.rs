@@ -21,7 +21,8 @@ pub async fn statistics_equal_a_scan(store: &Store) {
     for (step_us, grain_us) in [(MINUTE_US, MINUTE_US), (HOUR_US, HOUR_US), (7 * DAY_US, DAY_US)] {
         let from = Timestamp(first - first.rem_euclid(step_us));
         let steps = Steps { from, to: Timestamp(last + 1), step_us, grain_us };
-        for by in [&[][..], &[Dimension::Callee], Dimension::ALL] {
+        let of_caller = [Dimension::Caller, Dimension::StatusClass];
+        for by in [&[][..], &[Dimension::Callee], &of_caller, Dimension::ALL] {
             let filter = StatisticFilter::default();
             let scope = StatisticScope { steps, filter: &filter, by, percents: PERCENTS, most: 1_000_000 };
             compare(&store.statistics(scope).await.unwrap(), &scanned(&calls, steps, by));
