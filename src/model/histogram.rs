@@ -12,8 +12,8 @@ const PARTS: i64 = 1 << PART_BITS;
 /// Counts by bucket. A count may be negative only in a difference that is still to be added to something.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Histogram {
-    /// By bucket; the last one is never zero.
-    counts: Vec<i64>,
+    /// By bucket, in order; never zero. Most histograms are of a few calls, and are added up again and again.
+    counts: Vec<(u16, i64)>,
 }
 
 impl Histogram {
@@ -32,12 +32,16 @@ impl Histogram {
         if times == 0 || bucket > self::bucket(Self::MOST_US) {
             return;
         }
-        if self.counts.len() <= bucket {
-            self.counts.resize(bucket + 1, 0);
-        }
-        self.counts[bucket] = self.counts[bucket].wrapping_add(times);
-        while self.counts.last() == Some(&0) {
-            self.counts.pop();
+        let bucket = bucket as u16;
+        match self.counts.binary_search_by_key(&bucket, |(bucket, _)| *bucket) {
+            Err(place) => self.counts.insert(place, (bucket, times)),
+            Ok(place) => {
+                let count = &mut self.counts[place].1;
+                *count = count.wrapping_add(times);
+                if *count == 0 {
+                    self.counts.remove(place);
+                }
+            }
         }
     }
 
@@ -47,12 +51,12 @@ impl Histogram {
 
     /// Those that hold anything, in order, with their counts.
     pub fn buckets(&self) -> impl Iterator<Item = (usize, i64)> + '_ {
-        self.counts.iter().copied().enumerate().filter(|(_, count)| *count != 0)
+        self.counts.iter().map(|(bucket, count)| (usize::from(*bucket), *count))
     }
 
     /// How many durations were counted.
     pub fn total(&self) -> i64 {
-        self.counts.iter().sum()
+        self.counts.iter().map(|(_, count)| count).sum()
     }
 
     /// The duration that a share of them did not exceed (nearest rank, `percent` from 1 to 100), at most [`Histogram::ERROR`]
