@@ -94,7 +94,7 @@ fn request_of(line: &RawLine) -> String {
     let legs = legs_of(std::slice::from_ref(line));
     let trace = legs.iter().flat_map(Leg::trace_ids).next().map(|t| t.to_string());
     trace
-        .or_else(|| legs.iter().find_map(Leg::request_key))
+        .or_else(|| legs.iter().find_map(|l| Some(l.request_key()?.to_string())))
         .or_else(|| legs.iter().find_map(|l| l.ray.clone()))
         .unwrap_or_default()
 }

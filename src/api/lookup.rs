@@ -4,8 +4,7 @@
 
 use super::error::ApiError;
 use crate::correlate::keys;
-use crate::model::leg::mask_uuid_version;
-use crate::model::{Call, Leg, LegId, LineHash, SpanId, Timestamp, TraceId};
+use crate::model::{Call, Leg, LegId, LineHash, RequestKey, SpanId, Timestamp, TraceId};
 use crate::store::Store;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
@@ -70,7 +69,7 @@ struct Asked {
     span: Option<SpanId>,
     line: Option<LineHash>,
     ray: String,
-    request_key: String,
+    request_key: RequestKey,
     text: String,
 }
 
@@ -83,7 +82,7 @@ impl Asked {
             line: text.parse().ok(),
             // People copy a ray with its colo: 8f1c...-FRA.
             ray: text.split('-').next().unwrap_or(text).to_owned(),
-            request_key: mask_uuid_version(text),
+            request_key: RequestKey::of(text),
             text: text.to_owned(),
         }
     }
@@ -91,8 +90,8 @@ impl Asked {
     fn keys(&self) -> Vec<i64> {
         let mut found = vec![keys::request(&self.request_key), keys::hop(&self.text), keys::ray(&self.ray)];
         found.extend(self.trace.as_ref().map(keys::trace));
-        found.extend(self.span.map(|s| keys::span(&s.to_string())));
-        found.extend(self.line.map(|l| keys::line(&l.to_string())));
+        found.extend(self.span.map(|s| keys::span(&s)));
+        found.extend(self.line.map(|l| keys::line(&l)));
         found
     }
 
@@ -102,7 +101,7 @@ impl Asked {
     }
 
     fn is_in(&self, leg: &Leg) -> bool {
-        leg.request_key().as_deref() == Some(&self.request_key)
+        leg.request_key().as_ref() == Some(&self.request_key)
             || leg.hop.as_deref() == Some(&self.text)
             || leg.ray.as_deref() == Some(&self.ray)
             || (self.span.is_some() && leg.span_id == self.span)

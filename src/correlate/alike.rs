@@ -1,6 +1,6 @@
 //! What the legs of one row have in common, and which calls nobody could tell apart.
 
-use crate::model::{Leg, Protocol, TraceContext};
+use crate::model::{Leg, Protocol, RequestKey, TraceContext};
 use std::collections::BTreeMap;
 
 /// What the legs of a row have in common besides the ends of their connection.
@@ -15,7 +15,7 @@ pub struct Alike {
 }
 
 /// Request id, `traceparent` and status of a leg, as far as they count.
-type Key = (Option<String>, Option<TraceContext>, Option<Option<u16>>);
+type Key = (Option<RequestKey>, Option<TraceContext>, Option<Option<u16>>);
 
 impl Alike {
     /// What tells more comes first.

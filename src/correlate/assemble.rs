@@ -9,16 +9,25 @@ use super::decisions::judge;
 use super::facts::Facts;
 use super::group::Group;
 use super::rules::Rules;
-use super::{build, edge_pairs, findings, legs::distinct, mesh_pairs, tree};
+use super::{build, components, edge_pairs, findings, legs::distinct, mesh_pairs, tree};
 use crate::model::{Call, Leg};
+use rayon::prelude::*;
 
 /// Calls by start, then id. `legs` must be closed: whatever shares a key with one of them is among them.
 pub fn assemble(legs: impl IntoIterator<Item = Leg>, facts: &Facts, rules: &Rules) -> Vec<Call> {
-    let legs = distinct(legs);
-    let clocks = Clocks::estimate(&legs);
+    let sets = components::apart(distinct(legs));
+    let mut calls: Vec<Call> =
+        sets.into_par_iter().flat_map_iter(|legs| assemble_one(&legs, facts, rules)).collect();
+    calls.sort_by_key(|call| (call.start, call.id));
+    calls
+}
+
+/// The calls of one component, whose legs are distinct and in order.
+fn assemble_one(legs: &[Leg], facts: &Facts, rules: &Rules) -> Vec<Call> {
+    let clocks = Clocks::estimate(legs);
     let times = Times { clocks: &clocks, slack_us: pairing_slack_us(rules) };
-    let groups = pairs(&clocks.in_common_time(&legs), times);
-    calls(&legs, &groups, &clocks, facts, rules)
+    let groups = pairs(&clocks.in_common_time(legs), times);
+    calls(legs, &groups, &clocks, facts, rules)
 }
 
 /// Which legs are one call. `compared`: distinct legs in their common time.

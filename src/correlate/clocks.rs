@@ -7,13 +7,16 @@
 //!
 //! The estimate depends on nothing outside the legs that share keys, so that it is the same in whatever company they are joined.
 
+use super::components;
 use super::compat::{contradiction_but_time, overlap, slack_of};
 use super::edge_pairs::contradicts;
 use super::potentials::Potentials;
-use crate::model::{ClockOffset, Leg, LegId, Observer, ObserverKind, Protocol, ROUNDING_US, Side, Timestamp};
+use crate::model::{
+    ClockOffset, Leg, LegId, Observer, ObserverKind, Protocol, ROUNDING_US, RequestKey, Side, SpanId, Timestamp,
+    TraceId,
+};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// No two clocks are believed to be further apart: beyond that, a key was used again.
 pub const MOST_APART_US: i64 = 900_000_000;
@@ -68,7 +71,7 @@ impl Clocks {
         if anchors.is_empty() {
             return Clocks::default();
         }
-        let component = components(legs);
+        let component = components::by_keys(legs);
         for anchor in anchors {
             let ends =
                 (component[anchor.client], &legs[anchor.client].observer, &legs[anchor.server].observer);
@@ -171,7 +174,7 @@ fn lasts_longer(server: &Leg, client: &Leg) -> bool {
 }
 
 fn anchors(legs: &[Leg]) -> Vec<Anchor> {
-    let mut by_key: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    let mut by_key: BTreeMap<FreshKey<'_>, Vec<usize>> = BTreeMap::new();
     for (place, leg) in legs.iter().enumerate().filter(|(_, leg)| leg.observer.kind != ObserverKind::Zone) {
         for key in fresh_keys(leg) {
             by_key.entry(key).or_default().push(place);
@@ -189,16 +192,23 @@ fn anchors(legs: &[Leg]) -> Vec<Anchor> {
     found.into_values().collect()
 }
 
-/// Values that are made anew for each request, and printed by both of its ends.
-fn fresh_keys(leg: &Leg) -> Vec<String> {
-    let hop = leg.hop.as_ref().map(|h| format!("h{h}"));
+/// A value that is made anew for each request, and printed by both of its ends.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum FreshKey<'a> {
+    Hop(&'a str),
+    Request(RequestKey),
+    /// Where nothing traces, both ends print the span that the application made for this request alone.
+    Parent(TraceId, SpanId),
+}
+
+fn fresh_keys(leg: &Leg) -> impl Iterator<Item = FreshKey<'_>> {
+    let hop = leg.hop.as_deref().map(FreshKey::Hop);
     // What a Worker sends as its hop, the gateway prints as the parent's.
-    let sent = leg.parent_hop.as_ref().filter(|_| leg.is_entry()).map(|h| format!("h{h}"));
-    let request = leg.request_key().map(|r| format!("r{r}"));
-    // Where nothing traces, both ends print the span that the application made for this request alone.
+    let sent = leg.parent_hop.as_deref().filter(|_| leg.is_entry()).map(FreshKey::Hop);
+    let request = leg.request_key().map(FreshKey::Request);
     let parent = leg.trace.filter(|_| leg.observer.kind != ObserverKind::Worker);
-    let parent = parent.map(|t| format!("p{}{}", t.trace_id, t.parent_id));
-    hop.into_iter().chain(sent).chain(request).chain(parent).collect()
+    let parent = parent.map(|t| FreshKey::Parent(t.trace_id, t.parent_id));
+    hop.into_iter().chain(sent).chain(request).chain(parent)
 }
 
 /// Pairs among legs that share a key.
@@ -303,29 +313,4 @@ impl Partners {
         *partners += step;
         self.having += i64::from(*partners > 0) - i64::from(before);
     }
-}
-
-/// For each leg the number of the set it belongs to: legs that share a key, directly or through others.
-fn components(legs: &[Leg]) -> Vec<usize> {
-    let mut sets: Potentials<usize> = Potentials::default();
-    let mut first: BTreeMap<u64, usize> = BTreeMap::new();
-    for (place, leg) in legs.iter().enumerate() {
-        let traces = leg.trace_ids().map(|t| hash(('t', t)));
-        let request = leg.request_key().map(|r| hash(('r', r)));
-        let hops = [&leg.hop, &leg.parent_hop].into_iter().flatten().map(|h| hash(('h', h)));
-        let rays = [&leg.ray, &leg.parent_ray].into_iter().flatten().map(|r| hash(('y', r)));
-        let line = [Some(leg.id), leg.made_by].into_iter().flatten().map(|id| hash(('g', id)));
-        for key in traces.chain(request).chain(hops).chain(rays).chain(line) {
-            let other = *first.entry(key).or_insert(place);
-            sets.tie(place, other, 0);
-        }
-    }
-    (0..legs.len()).map(|place| sets.of(place).map_or(place, |(set, _)| set)).collect()
-}
-
-/// Only to be compared with others of the same run.
-fn hash(key: impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    hasher.finish()
 }

@@ -5,7 +5,7 @@
 
 use super::compat::{differ, name_other_paths};
 use super::group::Group;
-use crate::model::{Basis, Leg, ObserverKind, Side, SpanId, TraceId};
+use crate::model::{Basis, Leg, ObserverKind, RequestKey, Side, SpanId, TraceId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How much a pair is trusted when another leg carries a copy of everything that ties it: only the time tells them apart.
@@ -92,7 +92,7 @@ fn bound_workers(legs: &[Leg], sorted: &Sorted) -> BTreeMap<usize, usize> {
     let mut bound = BTreeMap::new();
     for &server in &sorted.worker_servers {
         let named = legs[server].trace.zip(legs[server].parent_span_id);
-        let caller = named.and_then(|(trace, span)| by_span.get(&span_key(trace.trace_id, span)));
+        let caller = named.and_then(|(trace, span)| by_span.get(&Key::Span(trace.trace_id, span)));
         if let Some(&client) = caller.filter(|c| taken.insert(**c)) {
             bound.insert(server, client);
         }
@@ -157,8 +157,8 @@ fn subrequest(
 /// How many of the values that the Worker sent with its subrequest the other leg carries.
 pub(super) fn shared_keys(client: &Leg, other: &Leg) -> u32 {
     let span = own_span(client);
-    let header = span.is_some() && other.header.as_ref().map(|h| span_key(h.trace_id, h.span_id)) == span;
-    let traceparent = span.is_some() && other.trace.map(|t| span_key(t.trace_id, t.parent_id)) == span;
+    let header = span.is_some() && other.header.as_ref().map(|h| Key::Span(h.trace_id, h.span_id)) == span;
+    let traceparent = span.is_some() && other.trace.map(|t| Key::Span(t.trace_id, t.parent_id)) == span;
     let request = client.same_request(other) == Some(true);
     let ray = client.ray.is_some() && client.ray == other.ray;
     let hop = client.hop.is_some() && (client.hop == other.parent_hop || client.hop == other.hop);
@@ -171,15 +171,15 @@ pub(super) fn contradicts(client: &Leg, other: &Leg) -> bool {
         || differ(&client.method, &other.method)
         || client.same_request(other) == Some(false)
         || differ(&client.trace.map(|t| t.trace_id), &other.trace.map(|t| t.trace_id))
-        || differ(&own_span(client), &other.header.as_ref().map(|h| span_key(h.trace_id, h.span_id)))
+        || differ(&own_span(client), &other.header.as_ref().map(|h| Key::Span(h.trace_id, h.span_id)))
 }
 
 /// `(keys shared, strain, client, server)` for every pair that shares a key and has no contradiction.
 type Edge = (std::cmp::Reverse<u32>, i64, usize, usize);
 
 /// The places of legs by what they received.
-fn by_key_received(legs: &[Leg], places: &[usize]) -> BTreeMap<String, Vec<usize>> {
-    let mut by_key: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+fn by_key_received(legs: &[Leg], places: &[usize]) -> BTreeMap<Key, Vec<usize>> {
+    let mut by_key: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
     for &place in places {
         for key in keys_received(&legs[place]) {
             by_key.entry(key).or_default().push(place);
@@ -212,30 +212,35 @@ fn edges(legs: &[Leg], clients: &[usize], servers: &[usize]) -> Vec<Edge> {
     edges.into_iter().collect()
 }
 
-/// A span is a name only within its trace.
-fn span_key(trace: TraceId, span: SpanId) -> String {
-    format!("s{trace}{span}")
+/// What a Worker sends with a subrequest, and a gateway or the zone receives.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Key {
+    /// A span is a name only within its trace.
+    Span(TraceId, SpanId),
+    Request(RequestKey),
+    Ray(Box<str>),
+    Hop(Box<str>),
 }
 
-fn own_span(leg: &Leg) -> Option<String> {
-    Some(span_key(leg.trace?.trace_id, leg.span_id?))
+fn own_span(leg: &Leg) -> Option<Key> {
+    Some(Key::Span(leg.trace?.trace_id, leg.span_id?))
 }
 
-pub(super) fn keys_sent(leg: &Leg) -> Vec<String> {
+pub(super) fn keys_sent(leg: &Leg) -> Vec<Key> {
     let span = own_span(leg);
-    let request = leg.request_key().map(|r| format!("r{r}"));
-    let ray = leg.ray.as_ref().map(|r| format!("y{r}"));
-    let hop = leg.hop.as_ref().map(|h| format!("h{h}"));
+    let request = leg.request_key().map(Key::Request);
+    let ray = leg.ray.as_deref().map(|r| Key::Ray(r.into()));
+    let hop = leg.hop.as_deref().map(|h| Key::Hop(h.into()));
     [span, request, ray, hop].into_iter().flatten().collect()
 }
 
-pub(super) fn keys_received(leg: &Leg) -> Vec<String> {
-    let header = leg.header.as_ref().map(|h| span_key(h.trace_id, h.span_id));
-    let parent = leg.trace.map(|t| span_key(t.trace_id, t.parent_id));
-    let request = leg.request_key().map(|r| format!("r{r}"));
-    let ray = leg.ray.as_ref().map(|r| format!("y{r}"));
+pub(super) fn keys_received(leg: &Leg) -> Vec<Key> {
+    let header = leg.header.as_ref().map(|h| Key::Span(h.trace_id, h.span_id));
+    let parent = leg.trace.map(|t| Key::Span(t.trace_id, t.parent_id));
+    let request = leg.request_key().map(Key::Request);
+    let ray = leg.ray.as_deref().map(|r| Key::Ray(r.into()));
     // What a gateway was sent as a hop stands in `hop` on its entry; formats that keep only what it passes on, in `parent_hop`.
-    let hops = [&leg.hop, &leg.parent_hop].into_iter().flatten().map(|h| format!("h{h}"));
+    let hops = [&leg.hop, &leg.parent_hop].into_iter().flatten().map(|h| Key::Hop(h.as_str().into()));
     [header, parent, request, ray].into_iter().flatten().chain(hops).collect()
 }
 

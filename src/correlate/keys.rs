@@ -1,20 +1,24 @@
 //! Keys under which legs find each other and people find calls, as 64-bit hashes. A collision only widens a search.
 
-use crate::model::{Call, Leg, LegId, ObserverKind, Side, SocketPair, TraceId};
+use crate::model::{
+    Call, Leg, LegId, LineHash, ObserverKind, RequestKey, Side, SocketPair, SpanId, TraceId,
+};
 use sha2::{Digest, Sha256};
 
-pub(super) fn hash(kind: u8, text: &str) -> i64 {
-    let digest = Sha256::new().chain_update([kind]).chain_update(text.as_bytes()).finalize();
+pub(super) fn hash(kind: u8, value: impl AsRef<[u8]>) -> i64 {
+    let digest = Sha256::new().chain_update([kind]).chain_update(value).finalize();
     i64::from_be_bytes(digest[..8].try_into().expect("a SHA-256 has 32 bytes"))
 }
 
 pub fn trace(id: &TraceId) -> i64 {
-    hash(b't', &id.to_string())
+    hash(b't', id.0)
 }
 
-/// Of a request id in its compared form ([`crate::model::Leg::request_key`]).
-pub fn request(request_key: &str) -> i64 {
-    hash(b'r', request_key)
+pub fn request(key: &RequestKey) -> i64 {
+    match key {
+        RequestKey::Uuid(digits) => hash(b'u', digits.to_be_bytes()),
+        RequestKey::Other(text) => hash(b'r', text.as_bytes()),
+    }
 }
 
 pub fn hop(hop: &str) -> i64 {
@@ -25,17 +29,17 @@ pub fn ray(ray: &str) -> i64 {
     hash(b'y', ray)
 }
 
-pub fn span(span_id: &str) -> i64 {
-    hash(b's', span_id)
+pub fn span(id: &SpanId) -> i64 {
+    hash(b's', id.0)
 }
 
-pub fn line(line_sha256: &str) -> i64 {
-    hash(b'l', line_sha256)
+pub fn line(hash_of_line: &LineHash) -> i64 {
+    hash(b'l', hash_of_line.0)
 }
 
 /// Between a leg that a program made and the leg in whose service it did, and between two copies of a leg that names nothing.
 fn leg(id: &LegId) -> i64 {
-    hash(b'g', &id.to_string())
+    hash(b'g', id.0)
 }
 
 /// Keys by which legs of one call, or of one trace, find each other whatever the side: trace, request id, hop, ray.
@@ -75,7 +79,7 @@ fn socket(wanted: Wanted, pair: &SocketPair) -> i64 {
         Wanted::Nameless => b'N',
         Wanted::Unexplained => b'U',
     };
-    hash(kind, &format!("{}|{}", pair.client, pair.server))
+    hash(kind, format!("{}|{}", pair.client, pair.server))
 }
 
 /// Keys under which a leg looks along its connection for what it could not find otherwise.
@@ -98,8 +102,8 @@ pub fn along_connection(leg: &Leg) -> Vec<i64> {
 /// own proxy has not been known to hold.
 pub fn of_call(call: &Call, unexplained: bool) -> Vec<i64> {
     let mut keys: Vec<i64> = call.legs.iter().flat_map(sought).collect();
-    keys.extend(call.legs.iter().filter_map(|l| l.span_id).map(|s| span(&s.to_string())));
-    keys.extend(call.legs.iter().map(|l| line(&l.line.line_sha256.to_string())));
+    keys.extend(call.legs.iter().filter_map(|l| l.span_id).map(|s| span(&s)));
+    keys.extend(call.legs.iter().map(|l| line(&l.line.line_sha256)));
     let nameless = call.legs.iter().any(|l| of_mesh(l) && l.is_nameless());
     for pair in call.legs.iter().filter(|l| of_mesh(l)).filter_map(|l| l.socket.as_ref()) {
         // A call joined by a leg without a name may yet be joined better: it stays to be found along its connection.

@@ -10,7 +10,7 @@ use super::group::{CERTAIN_PPM, Choice, Group, Rule};
 use super::rivals::Rivals;
 use super::runs::{WEIGHED_PAIRS, may_be_one, may_stand_in_row, runs};
 use super::sockets::{ToldSockets, name_other_sockets};
-use crate::model::{Basis, Leg, Protocol, Side};
+use crate::model::{Basis, Leg, Protocol, RequestKey, Side};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Confidence that two legs are one call and no other's of the same kind, by what could still have swapped them. Set by what simulated
@@ -200,7 +200,7 @@ impl<'a> Join<'a> {
     /// Where the caller's format does not say how many attempts it made: lines of one proxy with the same request id, one after the other
     /// while the request was under way, of which each failed but the last. Of several equal requests each gets one in turn.
     fn other_attempts(&mut self) {
-        let mut free: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        let mut free: BTreeMap<RequestKey, Vec<usize>> = BTreeMap::new();
         for &server in &self.free_servers {
             if let Some(request) = self.legs[server].request_key() {
                 free.entry(request).or_default().push(server);

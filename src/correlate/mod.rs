@@ -29,6 +29,7 @@ pub mod build;
 pub mod clocks;
 pub mod closure;
 pub mod compat;
+pub mod components;
 pub mod coverage;
 pub mod custody;
 pub mod decisions;

@@ -3,7 +3,7 @@
 use super::clocks::Times;
 use super::compat::{share_a_key, slack_of};
 use super::runs::may_pair;
-use crate::model::{Leg, Side, SocketPair};
+use crate::model::{Leg, RequestKey, Side, SocketPair};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Of more legs than this that overlap in time, rivals are assumed and not counted one by one.
@@ -17,7 +17,7 @@ pub struct Rivals<'a> {
     /// depend on who else used the connection, and neither may what they leave to others.
     apart: BTreeSet<usize>,
     by_socket: BTreeMap<&'a SocketPair, Vec<usize>>,
-    by_request: BTreeMap<String, Vec<usize>>,
+    by_request: BTreeMap<RequestKey, Vec<usize>>,
     nameless_by_socket: BTreeMap<&'a SocketPair, Vec<usize>>,
 }
 

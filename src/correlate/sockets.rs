@@ -1,7 +1,7 @@
 //! Ends that name different connections: rewritten on the way, or not the two ends of one call.
 
 use super::compat::differ;
-use crate::model::{Leg, Side, SocketPair, TraceId};
+use crate::model::{Leg, RequestKey, Side, SocketPair, TraceId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Both ends of a call that was not retried name their connection, and not the same. Of a retried call the client names the last
@@ -12,7 +12,7 @@ pub fn name_other_sockets(client: &Leg, server: &Leg) -> bool {
 
 /// The connections that the two sides of each request and trace name.
 pub struct ToldSockets<'a> {
-    by_request: BTreeMap<String, BTreeSet<(Side, &'a SocketPair)>>,
+    by_request: BTreeMap<RequestKey, BTreeSet<(Side, &'a SocketPair)>>,
     by_trace: BTreeMap<TraceId, BTreeSet<(Side, &'a SocketPair)>>,
 }
 

@@ -58,6 +58,7 @@ impl Weighing {
 
 /// Derives until the evidence's end has been reached, then returns. For `import`, `rebuild` and tests.
 pub async fn catch_up(store: &Store, rules: &Rules, clock: &dyn Clock) -> Result<(), StoreError> {
+    let store = &store.deriving();
     store.declare(rules.longest_grace_us(), &listen::declared(rules)).await?;
     let mut position = store.take_correlator().await?;
     while let Some(next) = step(store, rules, clock, position).await? {
@@ -77,6 +78,7 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) {
     tokio::pin!(stop);
+    let store = store.deriving();
     let mut position: Option<Position> = None;
     let mut weighing = Weighing { from: Instant::now(), done_at: clock.now(), stepped: false };
     loop {

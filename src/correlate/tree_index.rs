@@ -1,6 +1,6 @@
 //! Where a call's possible parents are looked up: by what their legs name.
 
-use super::edge_pairs::{keys_received, keys_sent};
+use super::edge_pairs::{self, keys_received, keys_sent};
 use super::tree_keys::Key;
 use crate::model::{Call, Leg, LegId, ObserverKind, Side, SpanId, TraceId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ pub struct Index {
     /// Span of a Worker's subrequest → the call that it made.
     pub subrequest_by_span: BTreeMap<(TraceId, SpanId), usize>,
     /// What a Worker sent, by its own word or the zone's → subrequests of which no gateway tells.
-    unseen_subrequests: BTreeMap<String, Vec<usize>>,
+    unseen_subrequests: BTreeMap<edge_pairs::Key, Vec<usize>>,
     pub by_hop: BTreeMap<String, Vec<usize>>,
     /// Observer name and a key of the call → calls that it served.
     by_observer: BTreeMap<(String, Key), Vec<usize>>,

@@ -1,6 +1,6 @@
 //! What two calls of one request share, by which parent and child are brought together.
 
-use crate::model::{Leg, SpanId, TraceId};
+use crate::model::{Leg, RequestKey, SpanId, TraceId};
 use std::collections::BTreeSet;
 
 pub const TRACE_RANK: u32 = 0;
@@ -11,7 +11,7 @@ pub const TRACE_RANK: u32 = 0;
 pub enum Key {
     Trace(TraceId),
     Header(TraceId, SpanId),
-    Request(String),
+    Request(RequestKey),
 }
 
 impl Key {

@@ -3,6 +3,7 @@
 //! A leg says only what its line says. It is never completed from elsewhere, its clock is never corrected, and an identity in
 //! it is marked with how the observer knew it.
 
+use super::RequestKey;
 use super::identity::{Assurance, Identity, IdentityKind, words};
 use super::ids::{LegId, LineHash, SpanId, TraceId};
 use super::time::Timestamp;
@@ -314,61 +315,20 @@ impl Leg {
 
     /// Whether two legs name the same request; `None` when one of them names none. Compares as [`Leg::request_key`] does.
     pub fn same_request(&self, other: &Leg) -> Option<bool> {
-        same_request(self.request_id.as_deref(), other.request_id.as_deref())
+        let [one, other] = [self, other].map(|leg| leg.request_id.as_deref().filter(|id| !id.is_empty()));
+        let (one, other) = one.zip(other)?;
+        Some(one == other || (one.len() == other.len() && RequestKey::of(one) == RequestKey::of(other)))
     }
 
-    /// The request id in the form in which two ends compare it: Envoy's tracer rewrites the version digit of a UUID, so that
-    /// digit is masked. Source: `facts` measured on Envoy 1.40, `docs/wire.md`.
-    pub fn request_key(&self) -> Option<String> {
-        self.request_id.as_deref().filter(|id| !id.is_empty()).map(mask_uuid_version)
+    /// The request id in the form in which two ends compare it.
+    pub fn request_key(&self) -> Option<RequestKey> {
+        self.request_id.as_deref().filter(|id| !id.is_empty()).map(RequestKey::of)
     }
-}
-
-/// A request id as its key, for whoever has the text and no leg.
-pub fn mask_uuid_version(id: &str) -> String {
-    if is_uuid(id) { format!("{}x{}", &id[..14], &id[15..]) } else { id.to_owned() }
-}
-
-/// Equality of two masked ids without making them.
-fn same_request(a: Option<&str>, b: Option<&str>) -> Option<bool> {
-    let (a, b) = a.filter(|a| !a.is_empty()).zip(b.filter(|b| !b.is_empty()))?;
-    let (x, y) = (a.as_bytes(), b.as_bytes());
-    let but_for_version = || x[..14] == y[..14] && x[15..] == y[15..] && is_uuid(a) && is_uuid(b);
-    Some(x == y || (x.len() == 36 && y.len() == 36 && but_for_version()))
-}
-
-fn is_uuid(id: &str) -> bool {
-    let b = id.as_bytes();
-    b.len() == 36
-        && b.iter().enumerate().all(|(i, c)| match i {
-            8 | 13 | 18 | 23 => *c == b'-',
-            _ => c.is_ascii_hexdigit(),
-        })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_version_digit_that_envoys_tracer_rewrites_does_not_part_the_two_ends() {
-        let sent = mask_uuid_version("11111111-2222-4333-8444-555555555555");
-        assert_eq!(sent, mask_uuid_version("11111111-2222-9333-8444-555555555555"));
-        assert_ne!(sent, mask_uuid_version("11111111-2222-4333-8444-555555555556"));
-        assert_eq!(mask_uuid_version("ext-req-0004"), "ext-req-0004");
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn comparing_two_request_ids_is_comparing_their_keys(a in "[0-9a-f]{8}-[0-9a-f]{4}-[49][0-9a-f]{3}-8abc-[0-9a-f]{12}|[a-z]{0,3}", flip: bool) {
-            let b = if flip && a.len() == 36 { format!("{}9{}", &a[..14], &a[15..]) } else { a.clone() + "x" };
-            for other in [a.clone(), b] {
-                let key = |id: &str| Some(id).filter(|id| !id.is_empty()).map(mask_uuid_version);
-                let expected = key(&a).zip(key(&other)).map(|(x, y)| x == y);
-                proptest::prop_assert_eq!(same_request(Some(&a), Some(&other)), expected);
-            }
-        }
-    }
 
     #[test]
     fn flags_are_read_one_by_one() {

@@ -16,6 +16,7 @@ pub mod identity;
 pub mod ids;
 pub mod journal;
 pub mod leg;
+mod request_key;
 pub mod source;
 pub mod statistic;
 pub mod time;
@@ -35,6 +36,7 @@ pub use leg::{
     CONNECTION_SLACK_US, Certificate, EdgeDecision, Holder, Leg, LineRef, Observer, ObserverKind, Principal,
     Protocol, ResponseFlags, Side, SignedPrincipal, SocketPair, Verdict,
 };
+pub use request_key::RequestKey;
 pub use source::{BlindReason, BlindWindow, ENOUGH_CALLS, SourceFinding, Sources};
 pub use statistic::{
     CountedParty, Dimension, EffectClass, Figures, StatisticDelta, StatisticFilter, StatisticKey,

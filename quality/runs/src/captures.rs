@@ -100,7 +100,7 @@ type Sameness = (String, String, Option<calltrail::model::SocketPair>, Vec<Optio
 
 fn sameness(leg: &Leg, common: Common) -> Sameness {
     let text = |t: &dyn std::fmt::Display| Some(t.to_string());
-    let mut ids = vec![leg.request_key(), leg.method.clone(), leg.path.clone()];
+    let mut ids = vec![leg.request_key().map(|r| r.to_string()), leg.method.clone(), leg.path.clone()];
     if common.headers {
         ids.extend([
             leg.trace.as_ref().and_then(|t| text(&t.trace_id)),
