@@ -8,6 +8,7 @@ use crate::api::auth::Gate;
 use crate::api::{self, Context};
 use crate::config::Config;
 use crate::correlate::{Rules, task};
+use crate::handover::Handover;
 use crate::ingest::http::{self, Uploads};
 use crate::ingest::room::Room;
 use crate::ingest::writer::Writer;
@@ -102,9 +103,11 @@ pub async fn run(
             listen.port()
         );
     }
+    let handover = Handover::here();
     let (writer, committed, writer_task) = Writer::start(store.clone(), config.queue_bytes);
+    let writer = writer.handing_over(handover.clone());
     let (stop_correlator, stopped) = oneshot::channel::<()>();
-    let correlator = tokio::spawn(correlate(store.clone(), config.rules.clone(), committed, stopped));
+    let correlator = tokio::spawn(correlate(store.clone(), config.rules.clone(), committed, handover, stopped));
     let router = routes(&config, &store, gate, writer);
     tracing::info!("listening on http://{listen}");
     serve(listener, router, &config, shutdown).await;
@@ -119,7 +122,13 @@ pub async fn run(
 
 /// Derives while this process holds the correlator's office. In Postgres another process may hold it: this one then waits, and
 /// takes over when the other has ended.
-async fn correlate(store: Store, rules: Rules, committed: watch::Receiver<u64>, stop: oneshot::Receiver<()>) {
+async fn correlate(
+    store: Store,
+    rules: Rules,
+    committed: watch::Receiver<u64>,
+    handover: Handover,
+    stop: oneshot::Receiver<()>,
+) {
     let (heard, head) = watch::channel(0);
     let hearing = tokio::spawn(hear(store.clone(), committed, heard));
     let mut stop = std::pin::pin!(async { drop(stop.await) });
@@ -135,7 +144,8 @@ async fn correlate(store: Store, rules: Rules, committed: watch::Receiver<u64>, 
                 () = office.lost() => tracing::warn!("the correlator's office was lost: it is asked for again"),
             }
         };
-        task::run(store.clone(), rules.clone(), SystemClock, head.clone(), until_stopped_or_lost).await;
+        let (store, rules) = (store.clone(), rules.clone());
+        task::run(store, rules, SystemClock, head.clone(), handover.clone(), until_stopped_or_lost).await;
         office.leave().await;
     }
     hearing.abort();

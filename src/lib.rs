@@ -20,6 +20,7 @@
 //! | [`model`] | the words as types: Leg, Call, Identity, Finding | serde, SQL, HTTP, the clock |
 //! | [`decode`] | bytes to legs and rejects, one pair of files per vendor | I/O, state, guessing an identity |
 //! | [`evidence`] | commitments, leaves and the Merkle tree over deliveries | I/O |
+//! | [`handover`] | what the ways in have decoded, so that the correlator need not | being needed: it is memory only |
 //! | [`ingest`] | where bytes arrive; group commit | deciding anything about calls |
 //! | [`store`] | the only place that knows SQL, for SQLite and Postgres | rules |
 //! | [`correlate`] | pairs, tree, custody, findings: pure; `task` carries it along the evidence | SQL, HTTP, the clock |
@@ -41,6 +42,7 @@ pub mod config;
 pub mod correlate;
 pub mod decode;
 pub mod evidence;
+pub mod handover;
 pub mod ingest;
 pub mod model;
 pub mod store;

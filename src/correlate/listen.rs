@@ -6,10 +6,10 @@ use super::blind::{self, Minutes};
 use super::coverage::{host, instance};
 use super::findings::EDGE_OBSERVER;
 use super::rules::Rules;
-use crate::decode::{DecodedDelivery, needs};
+use crate::decode::DecodedDelivery;
 use crate::model::source::{BlindWindow, ObserverRecord, SeenFormat, Source, source_key};
-use crate::model::{BlindReason, Call, CustomFormat, Delivery, Leg, ObserverKind, Timestamp};
-use crate::store::{Heard, Pulse, Silences, Store, StoreError};
+use crate::model::{BlindReason, Call, Leg, ObserverKind, Timestamp};
+use crate::store::{DeliveryHead, Heard, Pulse, Silences, Store, StoreError};
 use std::collections::BTreeMap;
 
 /// Who wrote a leg, by what source: source, kind, name, key of the workload that it calls its own.
@@ -25,7 +25,7 @@ pub struct Ear {
 }
 
 impl Ear {
-    pub fn hear(&mut self, delivery: &Delivery, decoded: &DecodedDelivery, formats: &[CustomFormat]) {
+    pub fn hear(&mut self, delivery: &DeliveryHead, decoded: &DecodedDelivery) {
         let received_at = delivery.received_at;
         let source = self.sources.entry(delivery.source.clone()).or_insert_with(|| Source {
             name: delivery.source.clone(),
@@ -36,23 +36,12 @@ impl Ear {
             last_received: received_at,
         });
         source.deliveries += 1;
-        source.lines += delivery.lines.len() as i64;
+        source.lines += i64::from(delivery.line_count);
         source.rejects += decoded.rejects.len() as i64;
         source.first_received = source.first_received.min(received_at);
         source.last_received = source.last_received.max(received_at);
-        // Legs come in the order of their lines: one look at a line serves all of its legs.
-        let mut seen: Option<(u32, i64)> = None;
-        for leg in &decoded.legs {
-            let place = leg.line.line;
-            let fields = match seen {
-                Some((line, fields)) if line == place => fields,
-                _ if !is_proxy(leg) => 0,
-                _ => {
-                    delivery.lines.get(place as usize - 1).map_or(0, |l| needs::fields(l, delivery, formats))
-                }
-            };
-            seen = Some((place, fields));
-            self.hear_leg(leg, fields);
+        for (leg, fields) in decoded.legs.iter().zip(&decoded.fields) {
+            self.hear_leg(leg, *fields);
         }
     }
 
@@ -79,7 +68,7 @@ impl Ear {
         observer.legs += 1;
         observer.first_received = observer.first_received.min(received_at);
         observer.last_received = observer.last_received.max(received_at);
-        if is_proxy(leg) {
+        if leg.observer.kind.is_proxy() {
             let hour = at.hour();
             observer.format = Some(match observer.format {
                 Some(seen) if seen.hour > hour => seen,
@@ -123,10 +112,6 @@ async fn silences(store: &Store, new: &[Pulse]) -> Result<Vec<Silences>, StoreEr
         all.push(Silences { observer, from, to, windows });
     }
     Ok(all)
-}
-
-fn is_proxy(leg: &Leg) -> bool {
-    matches!(leg.observer.kind, ObserverKind::Sidecar | ObserverKind::Gateway)
 }
 
 /// Under which names a leg's observer is heard: its source; the workload whose proxy it is, and the instance; or the edge.

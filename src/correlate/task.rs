@@ -13,10 +13,13 @@ use super::likeness::{rejoin, stored};
 use super::listen::{self, Ear, Reporters};
 use super::{Rules, assemble, keys, statistics};
 use crate::decode::{DecodedDelivery, decode_delivery_in};
+use crate::handover::Handover;
 use crate::model::{Call, CallId, Clock, CustomFormat, Leg, LegId, Timestamp};
 use crate::store::{
-    Change, Connection, CoverageDelta, IndexedCall, Position, Store, StoreError, StoredDelivery, StoredReject,
+    Change, Connection, CoverageDelta, DeliveryHead, IndexedCall, Position, Store, StoreError, StoredDelivery,
+    StoredReject,
 };
+use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -61,7 +64,7 @@ pub async fn catch_up(store: &Store, rules: &Rules, clock: &dyn Clock) -> Result
     let store = &store.deriving();
     store.declare(rules.longest_grace_us(), &listen::declared(rules)).await?;
     let mut position = store.take_correlator().await?;
-    while let Some(next) = step(store, rules, clock, position).await? {
+    while let Some(next) = step(store, rules, clock, &Handover::default(), position).await? {
         position = next;
     }
     while stored::weigh(store, rules, clock, position).await? {}
@@ -75,6 +78,7 @@ pub async fn run(
     rules: Rules,
     clock: impl Clock,
     mut committed: watch::Receiver<u64>,
+    handover: Handover,
     stop: impl Future<Output = ()>,
 ) {
     tokio::pin!(stop);
@@ -83,7 +87,7 @@ pub async fn run(
     let mut weighing = Weighing { from: Instant::now(), done_at: clock.now(), stepped: false };
     loop {
         committed.mark_unchanged();
-        let outcome = advance(&store, &rules, &clock, &mut position, &mut weighing).await;
+        let outcome = advance(&store, &rules, &clock, &handover, &mut position, &mut weighing).await;
         let wait = async {
             match outcome {
                 Ok(true) => {}
@@ -117,6 +121,7 @@ async fn advance(
     store: &Store,
     rules: &Rules,
     clock: &dyn Clock,
+    handover: &Handover,
     position: &mut Option<Position>,
     weighing: &mut Weighing,
 ) -> Result<bool, StoreError> {
@@ -128,7 +133,7 @@ async fn advance(
         }
     };
     *position = Some(at);
-    match step_or_weigh(store, rules, clock, at, weighing).await {
+    match step_or_weigh(store, rules, clock, handover, at, weighing).await {
         Ok(next) => {
             *position = Some(next.unwrap_or(at));
             Ok(next.is_some())
@@ -145,11 +150,12 @@ async fn step_or_weigh(
     store: &Store,
     rules: &Rules,
     clock: &dyn Clock,
+    handover: &Handover,
     at: Position,
     weighing: &mut Weighing,
 ) -> Result<Option<Position>, StoreError> {
     let overdue = weighing.overdue(clock.now());
-    if !overdue && let Some(next) = step(store, rules, clock, at).await? {
+    if !overdue && let Some(next) = step(store, rules, clock, handover, at).await? {
         weighing.stepped = true;
         return Ok(Some(next));
     }
@@ -166,15 +172,13 @@ pub async fn step(
     store: &Store,
     rules: &Rules,
     clock: &dyn Clock,
+    handover: &Handover,
     at: Position,
 ) -> Result<Option<Position>, StoreError> {
-    let deliveries = store.deliveries_after(at.number, LINES_PER_STEP).await?;
-    let Some(last) = deliveries.last().map(|d| d.number) else { return Ok(None) };
-    let reaches_end = deliveries.iter().map(|d| d.delivery.lines.len()).sum::<usize>() < LINES_PER_STEP;
-    let formats = rules.formats.clone();
-    let decoded = tokio::task::spawn_blocking(move || decode_all(deliveries, &formats)).await;
-    let Decoded { legs, rejects, ear } =
-        decoded.map_err(|e| StoreError::Other(format!("decoding ended early: {e}")))?;
+    let heads = store.delivery_heads_after(at.number, LINES_PER_STEP).await?;
+    let Some(last) = heads.last().map(|head| head.number) else { return Ok(None) };
+    let reaches_end = heads.iter().map(|head| head.line_count as usize).sum::<usize>() < LINES_PER_STEP;
+    let Decoded { legs, rejects, ear } = decoded(store, heads, handover, &rules.formats).await?;
 
     let connections = connections(&legs);
     let closure = Closure::around(store, legs, pairing_slack_us(rules)).await?;
@@ -213,23 +217,43 @@ struct Decoded {
     ear: Ear,
 }
 
-fn decode_all(deliveries: Vec<StoredDelivery>, formats: &[CustomFormat]) -> Decoded {
-    let mut all = Decoded { legs: Vec::new(), rejects: Vec::new(), ear: Ear::default() };
-    for StoredDelivery { number, delivery } in deliveries {
-        let decoded = decode_delivery_in(&delivery, number, formats);
-        all.ear.hear(&delivery, &decoded, formats);
-        let DecodedDelivery { legs, rejects } = decoded;
-        all.legs.extend(legs);
-        all.rejects.extend(rejects.into_iter().map(|(line, reject)| StoredReject {
-            delivery: number,
+/// What the deliveries come to: handed over, else decoded from the evidence.
+async fn decoded(
+    store: &Store,
+    heads: Vec<DeliveryHead>,
+    handover: &Handover,
+    formats: &[CustomFormat],
+) -> Result<Decoded, StoreError> {
+    let handed: Vec<_> = heads.iter().map(|head| handover.take(&head.id, head.number)).collect();
+    let missing = heads.iter().zip(&handed).filter(|(_, handed)| handed.is_none());
+    let stored = store.with_lines(missing.map(|(head, _)| head.clone()).collect()).await?;
+    let formats = formats.to_vec();
+    let decoding = tokio::task::spawn_blocking(move || {
+        let decode = |d: &StoredDelivery| decode_delivery_in(&d.delivery, d.number, &formats);
+        let mut stored = stored.par_iter().map(decode).collect::<Vec<_>>().into_iter();
+        let mut all = Decoded { legs: Vec::new(), rejects: Vec::new(), ear: Ear::default() };
+        for (head, handed) in heads.iter().zip(handed) {
+            all.add(head, handed.or_else(|| stored.next()).unwrap_or_default());
+        }
+        all
+    });
+    decoding.await.map_err(|e| StoreError::Other(format!("decoding ended early: {e}")))
+}
+
+impl Decoded {
+    fn add(&mut self, head: &DeliveryHead, decoded: DecodedDelivery) {
+        self.ear.hear(head, &decoded);
+        let DecodedDelivery { legs, rejects, .. } = decoded;
+        self.legs.extend(legs);
+        self.rejects.extend(rejects.into_iter().map(|(line, reject)| StoredReject {
+            delivery: head.number,
             line,
-            source: delivery.source.clone(),
-            received_at: delivery.received_at,
+            source: head.source.clone(),
+            received_at: head.received_at,
             reason: reject.reason,
             detail: reject.detail,
         }));
     }
-    all
 }
 
 /// What the client legs tell about their connections, in as few spans of use as that takes.

@@ -35,6 +35,8 @@ use std::collections::HashMap;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DecodedDelivery {
     pub legs: Vec<Leg>,
+    /// For each leg which of the fields that the join needs its line has ([`needs::fields`]); 0 for a leg that no proxy wrote.
+    pub fields: Vec<i64>,
     /// Line number in the delivery (from 1) and what was wrong.
     pub rejects: Vec<(u32, Reject)>,
 }
@@ -51,11 +53,30 @@ pub fn decode_delivery(delivery: &Delivery, number: u64) -> DecodedDelivery {
 /// rest on it. Lines without a natural key are told apart by source, line hash and occurrence index in the delivery.
 pub fn decode_delivery_in(delivery: &Delivery, number: u64, formats: &[CustomFormat]) -> DecodedDelivery {
     let mut decoded = DecodedDelivery::default();
-    each_line(delivery, number, formats, |position, result| match result {
-        Ok(legs) => decoded.legs.extend(legs),
-        Err(reject) => decoded.rejects.push((position, reject)),
-    });
+    each_line(delivery, number, formats, |position, result| decoded.add(delivery, formats, position, result));
     decoded
+}
+
+impl DecodedDelivery {
+    /// Adds what one line came to; lines are added in their order. `position`: from 1.
+    pub fn add(
+        &mut self,
+        delivery: &Delivery,
+        formats: &[CustomFormat],
+        position: u32,
+        line: Result<Vec<Leg>, Reject>,
+    ) {
+        match line {
+            Ok(legs) => {
+                let by_proxy = legs.iter().any(|leg| leg.observer.kind.is_proxy());
+                let raw = delivery.lines.get(position as usize - 1).filter(|_| by_proxy);
+                let fields = raw.map_or(0, |raw| needs::fields(raw, delivery, formats));
+                self.fields.extend(legs.iter().map(|leg| if leg.observer.kind.is_proxy() { fields } else { 0 }));
+                self.legs.extend(legs);
+            }
+            Err(reject) => self.rejects.push((position, reject)),
+        }
+    }
 }
 
 /// The same line by line, for whoever does not keep the legs: no more than those of one line are held.

@@ -10,10 +10,11 @@ use super::writer::{WriteError, Writer};
 use crate::api::auth::{Gate, Need, presented};
 use crate::api::error::ApiError;
 use crate::api::params::Params;
-use crate::decode::{self, frame};
+use crate::decode::{self, DecodedDelivery, frame};
 use crate::evidence;
+use crate::handover::Handover;
 use crate::model::delivery::is_source_name;
-use crate::model::{Clock, CustomFormat, Delivery, RejectReason, Timestamp};
+use crate::model::{Clock, CustomFormat, Delivery, Leg, Reject, RejectReason, Timestamp};
 use crate::store::Commit;
 use crate::telemetry::Metrics;
 use axum::body::Body as HttpBody;
@@ -136,9 +137,10 @@ struct Prepared {
 /// the thread: a sender that hangs up does not end the work, and must not make room for more of it.
 async fn prepare_apart(uploads: &Uploads, incoming: Incoming) -> Result<Option<Prepared>, ApiError> {
     let turn = turn(&uploads.in_work).await?;
-    let (limits, formats) = (uploads.limits.clone(), uploads.formats.clone());
+    let (limits, formats, handover) =
+        (uploads.limits.clone(), uploads.formats.clone(), uploads.writer.handover().clone());
     let prepare = move || {
-        let prepared = prepare(incoming, &limits, &formats);
+        let prepared = prepare(incoming, &limits, &formats, &handover);
         drop(turn);
         prepared
     };
@@ -162,6 +164,7 @@ fn prepare(
     incoming: Incoming,
     limits: &Limits,
     formats: &[CustomFormat],
+    handover: &Handover,
 ) -> Result<Option<Prepared>, ApiError> {
     let Incoming { source, proxy, encoding, received, received_at } = incoming;
     // Held to the end: of a body without compression these are the very bytes.
@@ -173,7 +176,7 @@ fn prepare(
     }
     let body_bytes = body.bytes.len();
     let delivery = delivery(source, proxy, received_at, body, limits.max_lines)?;
-    let account = Account::of(&delivery, formats);
+    let account = Account::handing_over(&delivery, formats, handover);
     Ok(Some(Prepared { delivery, account, body_bytes }))
 }
 
@@ -247,17 +250,35 @@ impl Account {
     /// Decodes every line and keeps nothing of it but counts and the first rejects.
     pub fn of(delivery: &Delivery, formats: &[CustomFormat]) -> Account {
         let mut account = Account::default();
-        decode::each_line(delivery, 0, formats, |line, result| match result {
-            Ok(legs) => account.legs += legs.len() as u64,
+        decode::each_line(delivery, 0, formats, |line, result| account.add(line, &result));
+        account
+    }
+
+    /// The same, and where there is room offers what was decoded to whoever derives.
+    pub fn handing_over(delivery: &Delivery, formats: &[CustomFormat], handover: &Handover) -> Account {
+        if !handover.has_room(delivery.lines.len()) {
+            return Account::of(delivery, formats);
+        }
+        let (mut account, mut decoded) = (Account::default(), DecodedDelivery::default());
+        decode::each_line(delivery, 0, formats, |line, result| {
+            account.add(line, &result);
+            decoded.add(delivery, formats, line, result);
+        });
+        handover.offer(delivery.id, decoded);
+        account
+    }
+
+    fn add(&mut self, line: u32, decoded: &Result<Vec<Leg>, Reject>) {
+        match decoded {
+            Ok(legs) => self.legs += legs.len() as u64,
             Err(reject) => {
-                *account.rejects.entry(reject.reason).or_default() += 1;
-                if account.first.len() < FIRST_REJECTS {
-                    let (reason, detail) = (reject.reason.to_string(), reject.detail);
-                    account.first.push(RejectedLine { line, reason, detail });
+                *self.rejects.entry(reject.reason).or_default() += 1;
+                if self.first.len() < FIRST_REJECTS {
+                    let (reason, detail) = (reject.reason.to_string(), reject.detail.clone());
+                    self.first.push(RejectedLine { line, reason, detail });
                 }
             }
-        });
-        account
+        }
     }
 
     pub fn rejected(self) -> Rejected {

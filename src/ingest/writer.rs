@@ -4,6 +4,7 @@
 //! then answers. The queue is bounded: when it is full the sender is told to come back ([`WriteError::Overloaded`]). It never
 //! waits for the correlator; it only tells it, by a watch channel, how far the evidence goes.
 
+use crate::handover::Handover;
 use crate::model::Delivery;
 use crate::store::{Commit, Store, StoreError};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub struct Writer {
     /// One permit for each byte that may wait; the queue itself needs no other bound.
     room: Arc<Semaphore>,
     room_bytes: u32,
+    handover: Handover,
 }
 
 /// Why a delivery was not committed. All are worth a retry by the sender.
@@ -54,13 +56,32 @@ impl Writer {
         let (queue, waiting) = mpsc::unbounded_channel();
         let (committed, head) = watch::channel(0);
         let room_bytes = u32::try_from(queue_bytes.clamp(1, Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
-        let writer = Writer { queue, room: Arc::new(Semaphore::new(room_bytes as usize)), room_bytes };
+        let room = Arc::new(Semaphore::new(room_bytes as usize));
+        let writer = Writer { queue, room, room_bytes, handover: Handover::default() };
         (writer, head, tokio::spawn(run(store, waiting, committed)))
+    }
+
+    /// Hands what the ways in have decoded to a correlator in this process.
+    pub fn handing_over(self, handover: Handover) -> Writer {
+        Writer { handover, ..self }
+    }
+
+    pub fn handover(&self) -> &Handover {
+        &self.handover
     }
 
     /// Returns only after the transaction that holds this delivery is durable. A caller that goes away meanwhile does not take
     /// its delivery back.
     pub async fn write(&self, delivery: Delivery) -> Result<Commit, WriteError> {
+        let id = delivery.id;
+        let written = self.enqueue(delivery).await;
+        if !matches!(written, Ok(Commit::Stored { .. })) {
+            self.handover.withdraw(&id);
+        }
+        written
+    }
+
+    async fn enqueue(&self, delivery: Delivery) -> Result<Commit, WriteError> {
         let bytes = delivery.lines.iter().map(|line| line.len() + LINE_OVERHEAD_BYTES).sum::<usize>();
         let permits = u32::try_from(bytes.max(1)).unwrap_or(u32::MAX).min(self.room_bytes);
         let room =

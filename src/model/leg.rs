@@ -27,6 +27,12 @@ pub enum ObserverKind {
     /// client side: it saw the request on its way to the callee.
     Zone,
 }
+impl ObserverKind {
+    /// Envoy, whatever its place.
+    pub fn is_proxy(self) -> bool {
+        matches!(self, ObserverKind::Gateway | ObserverKind::Sidecar)
+    }
+}
 words!(ObserverKind { Worker => "worker", Gateway => "gateway", Sidecar => "sidecar", Zone => "zone" });
 
 /// Who wrote the leg, as an instance: a Worker's script, an Envoy node id, a zone's host.

@@ -3,7 +3,7 @@
 use super::block;
 use super::error::inconsistent;
 use super::statement::{Bind, stmt};
-use super::{Store, StoreError, StoredDelivery};
+use super::{DeliveryHead, Store, StoreError, StoredDelivery};
 use crate::model::{Delivery, DeliveryId, Timestamp};
 use std::collections::HashMap;
 
@@ -35,18 +35,32 @@ impl Store {
         after: u64,
         max_lines: usize,
     ) -> Result<Vec<StoredDelivery>, StoreError> {
+        let heads = self.delivery_heads_after(after, max_lines).await?;
+        self.with_lines(heads).await
+    }
+
+    /// The same without their lines.
+    pub async fn delivery_heads_after(
+        &self,
+        after: u64,
+        max_lines: usize,
+    ) -> Result<Vec<DeliveryHead>, StoreError> {
         let select = "select number, id, source, proxy, received_at_us, line_count from delivery \
                       where number > ? order by number limit ?";
         let rows = self.rows(stmt(select).int(after as i64).int(MAX_DELIVERIES)).await?;
-        let rows = first_lines(rows, max_lines);
-        if rows.is_empty() {
+        first_lines(rows, max_lines).into_iter().map(head).collect()
+    }
+
+    /// Deliveries with their lines, in the order asked.
+    pub async fn with_lines(&self, heads: Vec<DeliveryHead>) -> Result<Vec<StoredDelivery>, StoreError> {
+        if heads.is_empty() {
             return Ok(Vec::new());
         }
         let mut select = stmt("select delivery_id, line_count, packed from block where delivery_id in ");
-        select.push_list(rows.iter().map(|r| Bind::bytes(r.id.clone())).collect());
+        select.push_list(heads.iter().map(|head| Bind::bytes(head.id.0)).collect());
         select.push(" order by delivery_id, part", []);
         let blocks = self.rows(select).await?;
-        unpacking(move || assemble(rows, blocks)).await
+        unpacking(move || assemble(heads, blocks)).await
     }
 
     /// One raw line of the evidence; lines are counted from 1.
@@ -86,32 +100,39 @@ fn first_lines(mut rows: Vec<DeliveryRow>, max_lines: usize) -> Vec<DeliveryRow>
     rows
 }
 
-fn assemble(rows: Vec<DeliveryRow>, blocks: Vec<BlockRow>) -> Result<Vec<StoredDelivery>, StoreError> {
-    let mut lines: HashMap<Vec<u8>, Vec<Vec<u8>>> = HashMap::with_capacity(rows.len());
+fn assemble(heads: Vec<DeliveryHead>, blocks: Vec<BlockRow>) -> Result<Vec<StoredDelivery>, StoreError> {
+    let mut lines: HashMap<Vec<u8>, Vec<Vec<u8>>> = HashMap::with_capacity(heads.len());
     for block in blocks {
         let unpacked = block::unpack(&block.packed, block.line_count as usize)?;
         lines.entry(block.delivery_id).or_default().extend(unpacked);
     }
-    rows.into_iter()
-        .map(|row| {
-            let lines = lines.remove(&row.id).unwrap_or_default();
-            let (number, wanted) = (row.number, row.line_count as usize);
+    heads
+        .into_iter()
+        .map(|head| {
+            let lines = lines.remove(&head.id.0[..]).unwrap_or_default();
+            let (number, wanted) = (head.number, head.line_count as usize);
             if lines.len() != wanted {
                 let what = format!("number {number} has {} lines in its blocks, not {wanted}", lines.len());
                 return Err(inconsistent("delivery", what));
             }
-            Ok(StoredDelivery { number: number as u64, delivery: delivery(row, lines)? })
+            Ok(StoredDelivery { number, delivery: delivery(head, lines) })
         })
         .collect()
 }
 
-fn delivery(row: DeliveryRow, lines: Vec<Vec<u8>>) -> Result<Delivery, StoreError> {
+fn head(row: DeliveryRow) -> Result<DeliveryHead, StoreError> {
     let id = row.id.try_into().map_err(|_| inconsistent("delivery", "an id is not 32 bytes long"))?;
-    Ok(Delivery {
+    Ok(DeliveryHead {
+        number: row.number as u64,
         id: DeliveryId(id),
         source: row.source,
         proxy: row.proxy,
         received_at: Timestamp(row.received_at_us),
-        lines,
+        line_count: u32::try_from(row.line_count).map_err(|e| inconsistent("delivery", e))?,
     })
+}
+
+fn delivery(head: DeliveryHead, lines: Vec<Vec<u8>>) -> Delivery {
+    let DeliveryHead { id, source, proxy, received_at, .. } = head;
+    Delivery { id, source, proxy, received_at, lines }
 }

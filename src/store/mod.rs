@@ -72,7 +72,7 @@ pub use location::Location;
 pub use office::Office;
 pub use open::create_directory;
 pub use shapes::{
-    Change, Commit, Connection, CoverageDelta, IndexedCall, Order, Page, Position, StoredDelivery,
+    Change, Commit, Connection, CoverageDelta, DeliveryHead, IndexedCall, Order, Page, Position, StoredDelivery,
     StoredReject, TokenRow, Totals,
 };
 pub use statistic_series::{StatisticRow, StatisticScope};

@@ -2,7 +2,8 @@
 
 use super::Heard;
 use crate::model::{
-    Call, CallId, Cursor, Delivery, Holder, JournalDraft, RejectReason, SocketPair, StatisticDelta, Timestamp,
+    Call, CallId, Cursor, Delivery, DeliveryId, Holder, JournalDraft, RejectReason, SocketPair, StatisticDelta,
+    Timestamp,
 };
 
 /// What became of a delivery in a commit.
@@ -22,6 +23,17 @@ pub enum Commit {
 pub struct StoredDelivery {
     pub number: u64,
     pub delivery: Delivery,
+}
+
+/// A committed delivery without its lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryHead {
+    pub number: u64,
+    pub id: DeliveryId,
+    pub source: String,
+    pub proxy: Option<String>,
+    pub received_at: Timestamp,
+    pub line_count: u32,
 }
 
 /// The correlator's place in the evidence.

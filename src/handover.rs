@@ -1,0 +1,67 @@
+//! What the ways in have decoded, on its way to the correlator: so that no line is decoded twice where both are one process.
+//!
+//! It holds copies only, in bounded memory. What is not here is decoded again from the evidence, with the same result: a delivery that
+//! found no room, one that another process took, one from before a restart. It refuses to be needed.
+
+use crate::decode::DecodedDelivery;
+use crate::model::DeliveryId;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Legs that may wait: about two kilobytes each.
+const MOST_LEGS: usize = 60_000;
+
+/// Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Handover {
+    /// `None` where nobody here derives.
+    waiting: Option<Arc<Mutex<Waiting>>>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    legs: usize,
+    deliveries: HashMap<DeliveryId, DecodedDelivery>,
+}
+
+impl Handover {
+    /// To a correlator in this process.
+    pub fn here() -> Handover {
+        Handover { waiting: Some(Arc::default()) }
+    }
+
+    /// Whether a delivery of so many lines is worth being kept while it is decoded.
+    pub fn has_room(&self, lines: usize) -> bool {
+        self.waiting().is_some_and(|waiting| waiting.legs + lines <= MOST_LEGS)
+    }
+
+    /// Before the delivery is committed, so that it is here when the correlator learns of it.
+    pub fn offer(&self, id: DeliveryId, decoded: DecodedDelivery) {
+        if let Some(mut waiting) = self.waiting()
+            && waiting.legs + decoded.legs.len() <= MOST_LEGS
+        {
+            waiting.legs += decoded.legs.len();
+            let before = waiting.deliveries.insert(id, decoded);
+            waiting.legs -= before.map_or(0, |decoded| decoded.legs.len());
+        }
+    }
+
+    /// What was decoded of a delivery, if it is here, under the number that it has got.
+    pub fn take(&self, id: &DeliveryId, number: u64) -> Option<DecodedDelivery> {
+        let mut waiting = self.waiting()?;
+        let mut decoded = waiting.deliveries.remove(id)?;
+        waiting.legs -= decoded.legs.len();
+        drop(waiting);
+        decoded.legs.iter_mut().for_each(|leg| leg.line.delivery = number);
+        Some(decoded)
+    }
+
+    /// What was offered and is not going to be derived: it had been committed before, or was refused.
+    pub fn withdraw(&self, id: &DeliveryId) {
+        self.take(id, 0);
+    }
+
+    fn waiting(&self) -> Option<MutexGuard<'_, Waiting>> {
+        self.waiting.as_ref().map(|waiting| waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
