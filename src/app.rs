@@ -107,7 +107,8 @@ pub async fn run(
     let (writer, committed, writer_task) = Writer::start(store.clone(), config.queue_bytes);
     let writer = writer.handing_over(handover.clone());
     let (stop_correlator, stopped) = oneshot::channel::<()>();
-    let correlator = tokio::spawn(correlate(store.clone(), config.rules.clone(), committed, handover, stopped));
+    let correlator =
+        tokio::spawn(correlate(store.clone(), config.rules.clone(), committed, handover, stopped));
     let router = routes(&config, &store, gate, writer);
     tracing::info!("listening on http://{listen}");
     serve(listener, router, &config, shutdown).await;

@@ -9,8 +9,10 @@ use super::paint::emit;
 use super::rebuild::{RulesArg, derive};
 use super::remote::Remote;
 use super::{phrase, progress};
+use crate::correlate::{Rules, task};
 use crate::decode::frame;
 use crate::evidence::delivery_id;
+use crate::handover::Handover;
 use crate::ingest::http::{Account, Receipt};
 use crate::ingest::writer::{WriteError, Writer};
 use crate::model::delivery::is_source_name;
@@ -86,15 +88,30 @@ pub async fn run(args: ImportArgs, place: &Place) -> Result<()> {
     }
     let _lock = place.lock()?;
     let store = Store::open(&place.location()).await.context("cannot open the data")?;
-    let (writer, _committed, task) = Writer::start(store.clone(), 64 * 1024 * 1024);
-    let target = Target::Data(writer, rules.formats.clone());
-    let sent = send_all(&args, found.inputs, &target).await;
-    drop(target);
-    task.await.context("the writer stopped")?;
-    let summary = sent?;
+    let summary = into_data(&args, found.inputs, &store, &rules).await?;
     derive(&store, &rules).await?;
     store.close().await;
     summary.finish(found.skipped_files, started.elapsed())
+}
+
+/// Commits all inputs, and derives meanwhile if nobody else does.
+async fn into_data(args: &ImportArgs, inputs: Vec<Input>, store: &Store, rules: &Rules) -> Result<Summary> {
+    let (writer, committed, task) = Writer::start(store.clone(), 64 * 1024 * 1024);
+    let office = store.try_office().await?;
+    let handover = if office.is_some() { Handover::here() } else { Handover::default() };
+    let target = Target::Data(writer.handing_over(handover.clone()), rules.formats.clone());
+    let sending = async {
+        let sent = send_all(args, inputs, &target).await;
+        drop(target);
+        task.await.context("the writer stopped")?;
+        sent
+    };
+    let Some(office) = office else { return sending.await };
+    let deriving = task::keep_up(store, rules, &SystemClock, committed, &handover);
+    let (sent, derived) = tokio::join!(sending, deriving);
+    office.leave().await;
+    derived.context("cannot derive the calls; `calltrail rebuild` derives them from what was stored")?;
+    sent
 }
 
 /// The name stands in a URL and in metrics.
@@ -224,7 +241,8 @@ async fn commit(writer: &Writer, formats: &[CustomFormat], source: &str, piece: 
         proxy: piece.proxy,
         received_at: SystemClock.now(),
     };
-    let mut receipt = tokio::task::block_in_place(|| account(&delivery, formats));
+    let handover = writer.handover();
+    let mut receipt = tokio::task::block_in_place(|| account(&delivery, formats, handover));
     if delivery.lines.is_empty() {
         return Ok(receipt);
     }
@@ -243,8 +261,8 @@ async fn commit(writer: &Writer, formats: &[CustomFormat], source: &str, piece: 
 }
 
 /// What the delivery holds, in the words of the answer to an upload.
-fn account(delivery: &Delivery, formats: &[CustomFormat]) -> Receipt {
-    let account = Account::of(delivery, formats);
+fn account(delivery: &Delivery, formats: &[CustomFormat], handover: &Handover) -> Receipt {
+    let account = Account::handing_over(delivery, formats, handover);
     Receipt {
         delivery: None,
         duplicate: false,

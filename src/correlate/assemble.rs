@@ -17,16 +17,16 @@ use rayon::prelude::*;
 pub fn assemble(legs: impl IntoIterator<Item = Leg>, facts: &Facts, rules: &Rules) -> Vec<Call> {
     let sets = components::apart(distinct(legs));
     let mut calls: Vec<Call> =
-        sets.into_par_iter().flat_map_iter(|legs| assemble_one(&legs, facts, rules)).collect();
+        sets.into_par_iter().flat_map_iter(|legs| assemble_one(legs, facts, rules)).collect();
     calls.sort_by_key(|call| (call.start, call.id));
     calls
 }
 
 /// The calls of one component, whose legs are distinct and in order.
-fn assemble_one(legs: &[Leg], facts: &Facts, rules: &Rules) -> Vec<Call> {
-    let clocks = Clocks::estimate(legs);
+fn assemble_one(legs: Vec<Leg>, facts: &Facts, rules: &Rules) -> Vec<Call> {
+    let clocks = Clocks::estimate(&legs);
     let times = Times { clocks: &clocks, slack_us: pairing_slack_us(rules) };
-    let groups = pairs(&clocks.in_common_time(legs), times);
+    let groups = pairs(&clocks.in_common_time(&legs), times);
     calls(legs, &groups, &clocks, facts, rules)
 }
 
@@ -40,19 +40,28 @@ pub(super) fn pairs(compared: &[Leg], times: Times) -> Vec<Group> {
 
 /// The calls of the groups, with everything that follows from them.
 pub(super) fn calls(
-    legs: &[Leg],
+    legs: Vec<Leg>,
     groups: &[Group],
     clocks: &Clocks,
     facts: &Facts,
     rules: &Rules,
 ) -> Vec<Call> {
-    let mut calls: Vec<Call> = groups.iter().map(|group| build::call(group, legs, facts, rules)).collect();
+    let mut calls: Vec<Call> = groups.iter().map(|group| build::call(group, &legs, facts, rules)).collect();
+    hand_out(legs, groups, &mut calls);
     calls.sort_by_key(|call| (call.start, call.id));
     tree::grow(&mut calls, clocks, facts, rules);
     let custody = attribute(&mut calls, clocks, rules);
     calls.iter_mut().for_each(judge);
     findings::find(&mut calls, &custody, facts, rules);
     calls
+}
+
+/// Each call gets the legs of its group: each leg is of one.
+fn hand_out(legs: Vec<Leg>, groups: &[Group], calls: &mut [Call]) {
+    let mut legs: Vec<Option<Leg>> = legs.into_iter().map(Some).collect();
+    for (group, call) in groups.iter().zip(calls) {
+        call.legs = group.members().filter_map(|place| legs[place].take()).collect();
+    }
 }
 
 /// Two clocks may each be off by the bound.

@@ -6,17 +6,21 @@ use crate::model::{
     Believed, Call, CallId, CallPrincipal, Finding, JournalDraft, JournalEntry, Leg, LegId, Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What is to be written when `calls` take the place of `replaced` at `now`, as of the delivery `to`.
 pub fn taken_back(
-    replaced: &BTreeMap<CallId, Call>,
+    replaced: &BTreeMap<CallId, Arc<Call>>,
     calls: &[Call],
     now: Timestamp,
     to: u64,
 ) -> Vec<JournalDraft> {
     let same: BTreeMap<CallId, &Call> = calls.iter().map(|c| (c.id, c)).collect();
-    let changed: Vec<&Call> =
-        replaced.values().filter(|old| same.get(&old.id).is_none_or(|new| new != old)).collect();
+    let changed: Vec<&Call> = replaced
+        .values()
+        .map(|old| &**old)
+        .filter(|old| same.get(&old.id).is_none_or(|new| new != old))
+        .collect();
     let wanted: BTreeSet<LegId> = changed.iter().flat_map(|old| old.legs.iter().map(|l| l.id)).collect();
     let legs = calls.iter().flat_map(|call| call.legs.iter().map(move |leg| (leg.id, call)));
     let call_of: BTreeMap<LegId, &Call> = legs.filter(|(id, _)| wanted.contains(id)).collect();

@@ -1,4 +1,4 @@
-//! From a group of legs to a call: who, what, when, what came of it. Parents, principals and findings come after.
+//! From a group of legs to a call: who, what, when, what came of it. The legs themselves, parents, principals and findings come after.
 
 use super::facts::Facts;
 use super::group::Group;
@@ -11,7 +11,7 @@ pub fn call(group: &Group, legs: &[Leg], facts: &Facts, rules: &Rules) -> Call {
     let first_client = group.clients.first().map(|&i| &legs[i]);
     let first_server = group.servers.first().map(|&i| &legs[i]);
     let canonical = first_client.or(first_server).expect("a group has a leg");
-    let members: Vec<Leg> = group.members().map(|i| legs[i].clone()).collect();
+    let members: Vec<&Leg> = group.members().map(|i| &legs[i]).collect();
     let (settles_at, amended) = settling(&members, rules);
     Call {
         id: canonical.id,
@@ -35,18 +35,18 @@ pub fn call(group: &Group, legs: &[Leg], facts: &Facts, rules: &Rules) -> Call {
         settles_at,
         amended,
         findings: Vec::new(),
-        legs: members,
+        legs: Vec::new(),
     }
 }
 
-fn first_known<T>(legs: &[Leg], get: impl Fn(&Leg) -> Option<T>) -> Option<T> {
-    legs.iter().find_map(get)
+fn first_known<T>(legs: &[&Leg], get: impl Fn(&Leg) -> Option<T>) -> Option<T> {
+    legs.iter().find_map(|leg| get(leg))
 }
 
 /// A trace id that a proxy or Worker logged as the request's own, else the signed header's copy.
-fn trace_id(legs: &[Leg]) -> Option<TraceId> {
+fn trace_id(legs: &[&Leg]) -> Option<TraceId> {
     // What the zone saw of a visitor's request is the visitor's choice: it comes last.
-    let by_zone = |l: &&Leg| l.observer.kind == ObserverKind::Zone;
+    let by_zone = |l: &&&Leg| l.observer.kind == ObserverKind::Zone;
     let own = legs.iter().filter(|l| !by_zone(l)).chain(legs.iter().filter(by_zone)).find_map(|l| l.trace);
     own.map(|t| t.trace_id).or_else(|| first_known(legs, |l| l.header.as_ref().map(|h| h.trace_id)))
 }
@@ -110,11 +110,11 @@ fn callee(group: &Group, legs: &[Leg]) -> Identity {
 ///
 /// Live: the grace period (see `Rules::grace_us_after`) runs from the last end that a leg tells. Lines that are imported long
 /// after the fact settle at once; what comes more than the grace period after the first of them amends the call.
-pub(super) fn settling(legs: &[Leg], rules: &Rules) -> (Timestamp, bool) {
-    let mut in_order: Vec<&Leg> = legs.iter().collect();
+pub(super) fn settling(legs: &[&Leg], rules: &Rules) -> (Timestamp, bool) {
+    let mut in_order: Vec<&Leg> = legs.to_vec();
     in_order.sort_by_key(|l| l.line.received_at);
     let first_received = in_order.first().map(|l| l.line.received_at).unwrap_or_default();
-    let last_end = legs.iter().map(Leg::end).max().unwrap_or_default();
+    let last_end = legs.iter().map(|leg| leg.end()).max().unwrap_or_default();
     let mut come = Come::default();
     let mut expected_until: Option<Timestamp> = None;
     let mut amended = false;

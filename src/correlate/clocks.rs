@@ -7,13 +7,13 @@
 //!
 //! The estimate depends on nothing outside the legs that share keys, so that it is the same in whatever company they are joined.
 
-use super::components;
 use super::compat::{contradiction_but_time, overlap, slack_of};
+use super::components;
 use super::edge_pairs::contradicts;
 use super::potentials::Potentials;
 use crate::model::{
-    ClockOffset, Leg, LegId, Observer, ObserverKind, Protocol, ROUNDING_US, RequestKey, Side, SpanId, Timestamp,
-    TraceId,
+    ClockOffset, Leg, LegId, Observer, ObserverKind, Protocol, ROUNDING_US, RequestKey, Side, SpanId,
+    Timestamp, TraceId,
 };
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

@@ -6,12 +6,13 @@ use super::keys;
 use crate::model::{Call, CallId, Leg, LegId, SocketPair};
 use crate::store::{Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A closed set of legs, with the stored calls that it replaces.
 #[derive(Debug, Default)]
 pub struct Closure {
     pub legs: BTreeMap<LegId, Vec<Leg>>,
-    pub replaced: BTreeMap<CallId, Call>,
+    pub replaced: BTreeMap<CallId, Arc<Call>>,
     searched: BTreeSet<i64>,
 }
 
@@ -21,7 +22,7 @@ impl Closure {
         let mut closure = Closure::default();
         let mut frontier = new;
         while !frontier.is_empty() {
-            let mut found: BTreeMap<CallId, Call> = BTreeMap::new();
+            let mut found: BTreeMap<CallId, Arc<Call>> = BTreeMap::new();
             for call in store.calls_by_key(&closure.unsearched(&frontier)).await? {
                 found.insert(call.id, call);
             }
@@ -63,7 +64,7 @@ impl Closure {
     }
 
     /// Takes the calls that were not known yet and gives their legs as the next frontier.
-    fn replace(&mut self, found: BTreeMap<CallId, Call>) -> Vec<Leg> {
+    fn replace(&mut self, found: BTreeMap<CallId, Arc<Call>>) -> Vec<Leg> {
         let mut frontier = Vec::new();
         for (id, call) in found {
             if let std::collections::btree_map::Entry::Vacant(place) = self.replaced.entry(id) {

@@ -8,6 +8,7 @@ use super::adopt::{adopt, is_orphan, left_at};
 use crate::model::{Call, CallId, Observer, Timestamp};
 use crate::store::{Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// How long before an orphan left the call that made it may have begun.
 const BACK_US: i64 = 60_000_000;
@@ -23,7 +24,7 @@ type Window = (Timestamp, Timestamp);
 /// Sets the inferred parents among `calls`, which replace `replaced`. Returns the stored orphans whose parent is another now.
 pub async fn infer_parents(
     store: &Store,
-    replaced: &BTreeMap<CallId, Call>,
+    replaced: &BTreeMap<CallId, Arc<Call>>,
     calls: &mut [Call],
 ) -> Result<Vec<Call>, StoreError> {
     let own: BTreeSet<CallId> = calls.iter().map(|c| c.id).chain(replaced.keys().copied()).collect();
@@ -61,11 +62,11 @@ fn served(call: &Call) -> Served<'_> {
 /// Stored orphans that left while one of the calls that are new, gone or served otherwise than before was being served.
 async fn stored_orphans(
     store: &Store,
-    replaced: &BTreeMap<CallId, Call>,
+    replaced: &BTreeMap<CallId, Arc<Call>>,
     calls: &[Call],
     own: &BTreeSet<CallId>,
 ) -> Result<BTreeMap<CallId, Call>, StoreError> {
-    let before: BTreeSet<_> = replaced.values().map(served).collect();
+    let before: BTreeSet<_> = replaced.values().map(|call| served(call)).collect();
     let after: BTreeSet<_> = calls.iter().map(served).collect();
     let windows = before.symmetric_difference(&after).flat_map(|(_, callee, _, times)| {
         times.iter().map(|(_, start, end)| (callee.clone(), (*start, *end)))

@@ -1,8 +1,6 @@
 //! Keys under which legs find each other and people find calls, as 64-bit hashes. A collision only widens a search.
 
-use crate::model::{
-    Call, Leg, LegId, LineHash, ObserverKind, RequestKey, Side, SocketPair, SpanId, TraceId,
-};
+use crate::model::{Call, Leg, LegId, LineHash, ObserverKind, RequestKey, Side, SocketPair, SpanId, TraceId};
 use sha2::{Digest, Sha256};
 
 pub(super) fn hash(kind: u8, value: impl AsRef<[u8]>) -> i64 {

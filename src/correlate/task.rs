@@ -16,17 +16,18 @@ use crate::decode::{DecodedDelivery, decode_delivery_in};
 use crate::handover::Handover;
 use crate::model::{Call, CallId, Clock, CustomFormat, Leg, LegId, Timestamp};
 use crate::store::{
-    Change, Connection, CoverageDelta, DeliveryHead, IndexedCall, Position, Store, StoreError, StoredDelivery,
-    StoredReject,
+    Change, Connection, CoverageDelta, DeliveryHead, IndexedCall, Position, Store, StoreError,
+    StoredDelivery, StoredReject,
 };
 use rayon::prelude::*;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// Lines derived in one transaction: enough to share a statement, few enough to be seen soon.
-const LINES_PER_STEP: usize = 5_000;
+const LINES_PER_STEP: usize = 10_000;
 /// Pause before the database is tried again when it was not available.
 const RETRY: Duration = Duration::from_millis(500);
 /// Likeness is weighed by whole minutes: not for each delivery again.
@@ -59,16 +60,66 @@ impl Weighing {
     }
 }
 
-/// Derives until the evidence's end has been reached, then returns. For `import`, `rebuild` and tests.
-pub async fn catch_up(store: &Store, rules: &Rules, clock: &dyn Clock) -> Result<(), StoreError> {
+/// Derives what is committed meanwhile, until nobody commits any more and the end is reached. For `import`: nobody is told anything on
+/// the way there, so that full steps are waited for.
+pub async fn keep_up(
+    store: &Store,
+    rules: &Rules,
+    clock: &dyn Clock,
+    mut committed: watch::Receiver<u64>,
+    handover: &Handover,
+) -> Result<(), StoreError> {
     let store = &store.deriving();
     store.declare(rules.longest_grace_us(), &listen::declared(rules)).await?;
     let mut position = store.take_correlator().await?;
-    while let Some(next) = step(store, rules, clock, &Handover::default(), position).await? {
+    loop {
+        committed.mark_unchanged();
+        while let Some(next) = full_step(store, rules, clock, handover, position).await? {
+            position = next;
+        }
+        // Closed when the writer has ended.
+        if committed.changed().await.is_err() {
+            break;
+        }
+    }
+    finish(store, rules, clock, handover, position).await
+}
+
+async fn full_step(
+    store: &Store,
+    rules: &Rules,
+    clock: &dyn Clock,
+    handover: &Handover,
+    at: Position,
+) -> Result<Option<Position>, StoreError> {
+    let heads = store.delivery_heads_after(at.number, LINES_PER_STEP).await?;
+    let lines: usize = heads.iter().map(|head| head.line_count as usize).sum();
+    if lines < LINES_PER_STEP {
+        return Ok(None);
+    }
+    derive(store, rules, clock, handover, at, heads).await.map(Some)
+}
+
+async fn finish(
+    store: &Store,
+    rules: &Rules,
+    clock: &dyn Clock,
+    handover: &Handover,
+    mut position: Position,
+) -> Result<(), StoreError> {
+    while let Some(next) = step(store, rules, clock, handover, position).await? {
         position = next;
     }
     while stored::weigh(store, rules, clock, position).await? {}
     Ok(())
+}
+
+/// Derives until the evidence's end has been reached, then returns. For `rebuild` and tests.
+pub async fn catch_up(store: &Store, rules: &Rules, clock: &dyn Clock) -> Result<(), StoreError> {
+    let store = &store.deriving();
+    store.declare(rules.longest_grace_us(), &listen::declared(rules)).await?;
+    let position = store.take_correlator().await?;
+    finish(store, rules, clock, &Handover::default(), position).await
 }
 
 /// Runs until `stop` says so: derives whenever `committed` moves on; retries when the database is not available; starts again
@@ -176,7 +227,22 @@ pub async fn step(
     at: Position,
 ) -> Result<Option<Position>, StoreError> {
     let heads = store.delivery_heads_after(at.number, LINES_PER_STEP).await?;
-    let Some(last) = heads.last().map(|head| head.number) else { return Ok(None) };
+    if heads.is_empty() {
+        return Ok(None);
+    }
+    derive(store, rules, clock, handover, at, heads).await.map(Some)
+}
+
+/// Derives these deliveries, the next ones of the evidence.
+async fn derive(
+    store: &Store,
+    rules: &Rules,
+    clock: &dyn Clock,
+    handover: &Handover,
+    at: Position,
+    heads: Vec<DeliveryHead>,
+) -> Result<Position, StoreError> {
+    let last = heads.last().map_or(at.number, |head| head.number);
     let reaches_end = heads.iter().map(|head| head.line_count as usize).sum::<usize>() < LINES_PER_STEP;
     let Decoded { legs, rejects, ear } = decoded(store, heads, handover, &rules.formats).await?;
 
@@ -195,7 +261,7 @@ pub async fn step(
     change.connections = connections;
     (change.epoch, change.from, change.to) = (at.epoch, at.number, last);
     store.apply(&change).await?;
-    Ok(Some(Position { number: last, epoch: at.epoch }))
+    Ok(Position { number: last, epoch: at.epoch })
 }
 
 /// Assembles off the threads that serve requests: a large trace must not hold up an answer.
@@ -293,7 +359,8 @@ pub(super) async fn gather_facts(store: &Store, closure: &Closure) -> Result<Fac
 
 /// What must be written so that the store says what these calls say.
 pub(super) fn difference(closure: &Closure, calls: Vec<Call>, orphans: Vec<Call>, facts: &Facts) -> Change {
-    let undecided = closure.replaced.values().flat_map(places::undecided).map(|leg| leg.id).collect();
+    let undecided =
+        closure.replaced.values().flat_map(|call| places::undecided(call)).map(|leg| leg.id).collect();
     let to_be_weighed = |call: Call| {
         let unexplained = facts.is_outside_proxy(&call);
         indexed(call, unexplained, Weighed::NotYet, &undecided)
@@ -312,7 +379,7 @@ pub(super) fn difference(closure: &Closure, calls: Vec<Call>, orphans: Vec<Call>
     for call in calls {
         coverage::count(&mut measured, &call, 1);
         reporters.count(&call, 1);
-        if closure.replaced.get(&call.id) != Some(&call) {
+        if closure.replaced.get(&call.id).is_none_or(|old| **old != call) {
             change.upserts.push(to_be_weighed(call));
         }
     }
@@ -324,11 +391,12 @@ pub(super) fn difference(closure: &Closure, calls: Vec<Call>, orphans: Vec<Call>
 
 /// `unexplained`: as [`keys::of_call`] has it. `undecided`: legs about which likeness decided before.
 pub(super) fn indexed(
-    call: Call,
+    call: impl Into<Arc<Call>>,
     unexplained: bool,
     weighed: Weighed,
     undecided: &BTreeSet<LegId>,
 ) -> IndexedCall {
+    let call = call.into();
     let mut keys = keys::of_call(&call, unexplained);
     keys.extend(places::keys_of(&call, weighed, undecided));
     IndexedCall { keys, orphan: is_orphan(&call), call }

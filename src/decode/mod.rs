@@ -71,7 +71,8 @@ impl DecodedDelivery {
                 let by_proxy = legs.iter().any(|leg| leg.observer.kind.is_proxy());
                 let raw = delivery.lines.get(position as usize - 1).filter(|_| by_proxy);
                 let fields = raw.map_or(0, |raw| needs::fields(raw, delivery, formats));
-                self.fields.extend(legs.iter().map(|leg| if leg.observer.kind.is_proxy() { fields } else { 0 }));
+                self.fields
+                    .extend(legs.iter().map(|leg| if leg.observer.kind.is_proxy() { fields } else { 0 }));
                 self.legs.extend(legs);
             }
             Err(reject) => self.rejects.push((position, reject)),

@@ -72,8 +72,8 @@ pub use location::Location;
 pub use office::Office;
 pub use open::create_directory;
 pub use shapes::{
-    Change, Commit, Connection, CoverageDelta, DeliveryHead, IndexedCall, Order, Page, Position, StoredDelivery,
-    StoredReject, TokenRow, Totals,
+    Change, Commit, Connection, CoverageDelta, DeliveryHead, IndexedCall, Order, Page, Position,
+    StoredDelivery, StoredReject, TokenRow, Totals,
 };
 pub use statistic_series::{StatisticRow, StatisticScope};
 pub use summary::{CallCount, CallGroup, CallTotals, CountScope, Quantile};

@@ -33,7 +33,7 @@ impl Store {
     }
 
     /// The calls in memory that carry any of the keys, and whether there are no others.
-    pub(super) fn recent_with_keys(&self, keys: &[i64]) -> (Vec<Call>, bool) {
+    pub(super) fn recent_with_keys(&self, keys: &[i64]) -> (Vec<Arc<Call>>, bool) {
         let Some(recent) = self.recent() else { return (Vec::new(), false) };
         (recent.with_keys(keys).into_iter().cloned().collect(), recent.complete)
     }
@@ -56,7 +56,7 @@ pub(super) struct Recent {
 
 #[derive(Debug)]
 struct Held {
-    call: Call,
+    call: Arc<Call>,
     keys: Vec<i64>,
     places: usize,
 }
@@ -68,7 +68,7 @@ impl Recent {
     }
 
     /// The calls that carry any of the keys, each once.
-    fn with_keys(&self, keys: &[i64]) -> Vec<&Call> {
+    fn with_keys(&self, keys: &[i64]) -> Vec<&Arc<Call>> {
         let ids: HashSet<&CallId> = keys.iter().filter_map(|key| self.by_key.get(key)).flatten().collect();
         ids.into_iter().filter_map(|id| self.calls.get(id)).map(|held| &held.call).collect()
     }
@@ -86,7 +86,7 @@ impl Recent {
         }
     }
 
-    fn hold(&mut self, call: Call, keys: Vec<i64>) {
+    fn hold(&mut self, call: Arc<Call>, keys: Vec<i64>) {
         let id = call.id;
         let places = 1 + self.take(&id).map_or(0, |before| before.places);
         for key in &keys {

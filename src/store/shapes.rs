@@ -5,6 +5,7 @@ use crate::model::{
     Call, CallId, Cursor, Delivery, DeliveryId, Holder, JournalDraft, RejectReason, SocketPair, StatisticDelta,
     Timestamp,
 };
+use std::sync::Arc;
 
 /// What became of a delivery in a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub struct Position {
 /// A call with the keys under which it must be found. Keys are 64-bit hashes: a collision only gives a superset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexedCall {
-    pub call: Call,
+    pub call: Arc<Call>,
     pub keys: Vec<i64>,
     /// A root whose caller is a service and that may yet be given an inferred parent (see `correlate::adopt`).
     pub orphan: bool,

@@ -7,6 +7,7 @@ use crate::correlate::facts::Facts;
 use crate::correlate::rules::Rules;
 use crate::model::{Call, CallId, Leg, LegId, Side};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// Legs of one side in one minute, beyond which nothing is paired.
 const MOST_LEGS: usize = 250_000;
@@ -14,7 +15,7 @@ const MOST_LEGS: usize = 250_000;
 /// The calls around a minute of a callee whose legs nothing but likeness can pair, or has paired.
 pub struct Around {
     minute: Minute,
-    pub calls: BTreeMap<CallId, Call>,
+    pub calls: BTreeMap<CallId, Arc<Call>>,
     /// Leg → its call.
     call_of: BTreeMap<LegId, CallId>,
     clients: Vec<Leg>,
@@ -22,7 +23,7 @@ pub struct Around {
 }
 
 impl Around {
-    pub fn new(calls: BTreeMap<CallId, Call>, minute: Minute) -> Around {
+    pub fn new(calls: BTreeMap<CallId, Arc<Call>>, minute: Minute) -> Around {
         let (mut clients, mut servers, mut call_of) = (Vec::new(), Vec::new(), BTreeMap::new());
         let (sent, came) = (minute.client_seconds(), minute.server_seconds());
         for call in calls.values() {
@@ -59,7 +60,7 @@ impl Around {
         self.changes(&[])
     }
 
-    fn call(&self, leg: &LegId) -> &Call {
+    fn call(&self, leg: &LegId) -> &Arc<Call> {
         &self.calls[&self.call_of[leg]]
     }
 
@@ -105,7 +106,8 @@ impl Around {
             }
         }
         // Server legs that lost their client leg, unless another has them now.
-        let parted = changes.replaced.values().filter_map(places::pair).flat_map(|(_, servers)| servers);
+        let parted =
+            changes.replaced.values().filter_map(|call| places::pair(call)).flat_map(|(_, servers)| servers);
         let alone: Vec<Now> =
             parted.map(|s| s.id).filter(|server| !kept.contains(server)).map(Now::Alone).collect();
         changes.now.extend(alone);
@@ -115,7 +117,7 @@ impl Around {
 
 #[derive(Default)]
 pub struct Changes {
-    pub replaced: BTreeMap<CallId, Call>,
+    pub replaced: BTreeMap<CallId, Arc<Call>>,
     now: Vec<Now>,
 }
 
@@ -172,7 +174,8 @@ pub fn decide_all(calls: Vec<Call>, facts: &Facts, rules: &Rules) -> Vec<Call> {
             minutes.entry(minute).or_default().insert(call.id);
         }
     }
-    let mut by_id: HashMap<CallId, Call> = calls.into_iter().map(|call| (call.id, call)).collect();
+    let mut by_id: HashMap<CallId, Arc<Call>> =
+        calls.into_iter().map(|call| (call.id, Arc::new(call))).collect();
     let mut moved: HashMap<CallId, CallId> = HashMap::new();
     for (minute, ids) in minutes.into_iter().rev() {
         let now = ids.iter().map(|id| moved.get(id).unwrap_or(id));
@@ -183,10 +186,10 @@ pub fn decide_all(calls: Vec<Call>, facts: &Facts, rules: &Rules) -> Vec<Call> {
         changes.replaced.keys().for_each(|id| drop(by_id.remove(id)));
         for call in calls {
             moved.extend(call.legs.iter().map(|leg| (leg.id, call.id)));
-            by_id.insert(call.id, call);
+            by_id.insert(call.id, Arc::new(call));
         }
     }
-    let mut calls: Vec<Call> = by_id.into_values().collect();
+    let mut calls: Vec<Call> = by_id.into_values().map(Arc::unwrap_or_clone).collect();
     calls.sort_by_key(|call| (call.start, call.id));
     calls
 }

@@ -13,6 +13,7 @@ use crate::correlate::legs::distinct;
 use crate::correlate::rules::Rules;
 use crate::model::{Basis, Call, CallId, FindingKind, Leg};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The call of a client leg and the server legs of its attempts. `told`: the call in which the client leg stood until now.
 pub fn together(told: &Call, client: &Leg, servers: &[&Leg], ppm: u32, facts: &Facts, rules: &Rules) -> Call {
@@ -20,7 +21,7 @@ pub fn together(told: &Call, client: &Leg, servers: &[&Leg], ppm: u32, facts: &F
     let mut places: Vec<usize> = (1..legs.len()).collect();
     places.sort_by_key(|&i| (legs[i].start, legs[i].id));
     let group = Group::joined(vec![0], places, Basis::Inferred, ppm, 1);
-    let mut call = one_call(&legs, group, facts, rules);
+    let mut call = one_call(legs, group, facts, rules);
     call.findings.retain(|finding| told_by_one_line(finding.kind));
     inherit(&mut call, told);
     call
@@ -28,15 +29,16 @@ pub fn together(told: &Call, client: &Leg, servers: &[&Leg], ppm: u32, facts: &F
 
 /// The call of a leg that has no partner any more. `told`: the call in which it stood until now.
 pub fn alone(told: &Call, leg: &Leg, facts: &Facts, rules: &Rules) -> Call {
-    let legs = [leg.clone()];
-    let mut call = one_call(&legs, Group::single(0, &legs), facts, rules);
+    let legs = vec![leg.clone()];
+    let group = Group::single(0, &legs);
+    let mut call = one_call(legs, group, facts, rules);
     if told.id == leg.id {
         inherit(&mut call, told);
     }
     call
 }
 
-fn one_call(legs: &[Leg], group: Group, facts: &Facts, rules: &Rules) -> Call {
+fn one_call(legs: Vec<Leg>, group: Group, facts: &Facts, rules: &Rules) -> Call {
     let made = calls(legs, &[group], &Clocks::default(), facts, rules);
     made.into_iter().next().expect("a group is a call")
 }
@@ -52,7 +54,7 @@ fn told_by_one_line(kind: FindingKind) -> bool {
 }
 
 /// Joins again what was joined for being alike and came apart only because the legs were joined anew by their keys.
-pub fn again(replaced: &BTreeMap<CallId, Call>, calls: &mut Vec<Call>, facts: &Facts, rules: &Rules) {
+pub fn again(replaced: &BTreeMap<CallId, Arc<Call>>, calls: &mut Vec<Call>, facts: &Facts, rules: &Rules) {
     let alike = replaced.values().filter_map(|old| Some((old, places::pair(old)?)));
     let place: BTreeMap<_, usize> =
         calls.iter().enumerate().filter_map(|(i, c)| Some((places::lone(c)?.id, i))).collect();

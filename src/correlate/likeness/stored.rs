@@ -17,6 +17,7 @@ use crate::correlate::task::{difference, gather_facts, indexed};
 use crate::model::{Call, CallId, Clock};
 use crate::store::{Change, IndexedCall, Position, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Minutes after which others get their turn.
 const MINUTES: usize = 16;
@@ -57,7 +58,7 @@ pub async fn weigh(
 
 /// All minutes of as many calls as make up a turn. Never some of one call's: it waits until all of its minutes have been weighed in one
 /// turn, and would wait for ever.
-fn whole_calls(waiting: &[Call]) -> BTreeSet<Minute> {
+fn whole_calls(waiting: &[Arc<Call>]) -> BTreeSet<Minute> {
     let mut minutes = BTreeSet::new();
     for call in waiting {
         if minutes.len() >= MINUTES {
@@ -103,7 +104,7 @@ async fn weigh_minute(
 
     let mut closure = Closure::default();
     let read = found.not_weighed.iter().map(|id| &found.around.calls[id]);
-    for leg in rejoin::legs_of(changes.replaced.values().chain(read)) {
+    for leg in rejoin::legs_of(changes.replaced.values().chain(read).map(|call| &**call)) {
         closure.legs.entry(leg.id).or_default().push(leg);
     }
     let facts = gather_facts(store, &closure).await?;

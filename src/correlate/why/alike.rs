@@ -11,6 +11,7 @@ use crate::correlate::group::Group;
 use crate::correlate::likeness::{places, rejoin};
 use crate::model::{Basis, Call, CallId, Leg};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Keys under which the calls stand whose legs could have been taken for one of this call's.
 pub fn neighbours(call: &Call) -> Vec<i64> {
@@ -29,7 +30,7 @@ pub fn neighbours(call: &Call) -> Vec<i64> {
 
 impl Joined<'_> {
     /// Joins what was joined for being alike, as the task does when it joins the rest anew. `stored`: the calls as they stand.
-    pub fn with_alike(mut self, stored: &BTreeMap<CallId, Call>) -> Self {
+    pub fn with_alike(mut self, stored: &BTreeMap<CallId, Arc<Call>>) -> Self {
         let place: BTreeMap<_, usize> = self.legs.iter().enumerate().map(|(p, l)| (l.id, p)).collect();
         for (call, (client, servers)) in stored.values().filter_map(|c| Some((c, places::pair(c)?))) {
             let Some(&c) = place.get(&client.id) else { continue };

@@ -83,10 +83,10 @@ fn lines(call: &Call, rules: &Rules) -> Vec<Event> {
     let mut in_order: Vec<&Leg> = call.legs.iter().collect();
     in_order.sort_by_key(|l| (l.line.received_at, l.line.delivery, l.line.line, l.id));
     let mut events = Vec::new();
-    let (mut known, mut in_time): (Vec<&Leg>, Vec<Leg>) = (Vec::new(), Vec::new());
+    let (mut known, mut in_time): (Vec<&Leg>, Vec<&Leg>) = (Vec::new(), Vec::new());
     for leg in in_order {
         let before = settled_at(&known, rules);
-        in_time.push(leg.clone());
+        in_time.push(leg);
         // Under the rules at hand another line may count as late than under those by which the call was derived.
         let late = call.amended && settling(&in_time, rules).1;
         if late {
@@ -103,8 +103,7 @@ fn lines(call: &Call, rules: &Rules) -> Vec<Event> {
 }
 
 fn settled_at(known: &[&Leg], rules: &Rules) -> Option<Timestamp> {
-    let legs: Vec<Leg> = known.iter().map(|l| (*l).clone()).collect();
-    (!legs.is_empty()).then(|| settling(&legs, rules).0)
+    (!known.is_empty()).then(|| settling(known, rules).0)
 }
 
 fn settled(at: Timestamp) -> Event {

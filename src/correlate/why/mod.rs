@@ -88,7 +88,7 @@ impl<'a> Joined<'a> {
         let compared = clocks.in_common_time(&legs).into_owned();
         let times = Times { clocks: &clocks, slack_us: pairing_slack_us(rules) };
         let groups = pairs(&compared, times);
-        let calls = calls(&legs, &groups, &clocks, facts, rules);
+        let calls = calls(legs.clone(), &groups, &clocks, facts, rules);
         let mut group_at = vec![0; legs.len()];
         for (i, group) in groups.iter().enumerate() {
             group.members().for_each(|place| group_at[place] = i);
