@@ -75,7 +75,7 @@ async fn stored_orphans(
     for (identity, (from, to)) in merged(windows) {
         for orphan in store.orphans(&identity, from, to, LIMIT).await? {
             if !own.contains(&orphan.id) {
-                orphans.insert(orphan.id, orphan);
+                orphans.insert(orphan.id, Arc::unwrap_or_clone(orphan));
             }
         }
     }
@@ -102,7 +102,7 @@ fn merged(windows: impl Iterator<Item = (String, Window)>) -> Vec<(String, Windo
 /// Calls by the identity that served them, and the windows in which there were too many to look at.
 #[derive(Default)]
 struct Serving {
-    by_identity: BTreeMap<String, Vec<Call>>,
+    by_identity: BTreeMap<String, Vec<Arc<Call>>>,
     crowded: BTreeMap<String, Vec<Window>>,
 }
 
@@ -138,7 +138,7 @@ impl Serving {
     fn add(&mut self, calls: &[Call]) {
         for call in calls {
             if let Some(served) = self.by_identity.get_mut(&call.callee.key()) {
-                served.push(call.clone());
+                served.push(Arc::new(call.clone()));
             }
         }
     }
@@ -154,6 +154,6 @@ impl Serving {
         let served = self.by_identity.get(&identity)?;
         let first = served.partition_point(|c| c.start < left.plus_us(-BACK_US - SLACK_US));
         let last = served.partition_point(|c| c.start <= left.plus_us(SLACK_US));
-        adopt(orphan, &served[first..last])
+        adopt(orphan, served[first..last].iter().map(|call| &**call))
     }
 }

@@ -27,6 +27,7 @@ impl Store {
         let position =
             raise_epoch(&mut tx, "update correlator set epoch = epoch + 1 returning position, epoch").await?;
         tx.commit().await?;
+        self.forget_recent();
         Ok(position)
     }
 
@@ -60,8 +61,16 @@ impl Store {
 
     /// All of the change and the new position, or nothing. `Fenced` when the epoch or the position is not the change's.
     pub async fn apply(&self, change: &Change) -> Result<(), StoreError> {
+        let written = self.write_change(change).await;
+        if written.is_err() {
+            self.forget_recent();
+        }
+        written
+    }
+
+    async fn write_change(&self, change: &Change) -> Result<(), StoreError> {
         let upserts: BTreeMap<CallId, &IndexedCall> = change.upserts.iter().map(|u| (u.call.id, u)).collect();
-        let packed = self.pack(upserts.values().map(|indexed| &indexed.call)).await?;
+        let packed = self.pack(upserts.values().map(|indexed| &*indexed.call)).await?;
         let mut tx = self.begin_derived().await?;
         let (first_number, next_run) = move_position(&mut tx, change).await?;
         let old = self.old_calls(&mut tx, &upserts, &change.removed).await?;
@@ -71,7 +80,7 @@ impl Store {
         let parties = self.numbered(&mut tx, call_rows::parties(upserts.values().copied())).await?;
         let mut rows = CallRows::of(&upserts, packed, &parties, first_number);
         let counts = [upserts.len() as i64 - old.len() as i64, rows.findings() - findings_gone];
-        let (pairs, dead) = (std::mem::take(&mut rows.pairs), old.into_values().collect());
+        let (pairs, dead) = (std::mem::take(&mut rows.pairs), old.values().copied().collect());
         tx.execute_all(rows.statements()).await?;
         let runs = self.add_keys(&mut tx, NewKeys { pairs, dead, next_run }).await?;
 
@@ -85,6 +94,7 @@ impl Store {
         tx.commit().await?;
         self.remembered.remember_parties(parties);
         self.remembered.remember_runs(runs.runs);
+        self.remember_recent(upserts.values().copied(), first_number, old.into_values());
         Ok(())
     }
 

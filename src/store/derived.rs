@@ -3,6 +3,7 @@
 use super::statement::{Bind, Stmt, Tx, stmt};
 use super::{Order, Store, StoreError, select};
 use crate::model::{Call, Timestamp};
+use std::sync::Arc;
 
 /// Most calls that one list of keys gives, newest first. A value that more calls share (a constant trace or request id) ties
 /// nothing any more, and must not make each step read all of history.
@@ -11,7 +12,7 @@ const CALLS: usize = 20_000;
 impl Store {
     /// All calls that carry any of the keys (a superset, since keys are hashes), each once, by id. They carry all their
     /// findings, whether these hold at any time or not.
-    pub async fn calls_by_key(&self, keys: &[i64]) -> Result<Vec<Call>, StoreError> {
+    pub async fn calls_by_key(&self, keys: &[i64]) -> Result<Vec<Arc<Call>>, StoreError> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
@@ -20,8 +21,7 @@ impl Store {
         if numbers.len() > CALLS {
             numbers = self.within_bounds(&mut tx, keys).await?;
         }
-        let calls = self.numbered_calls(&mut tx, &numbers).await?;
-        let mut calls: Vec<Call> = calls.into_iter().map(|(_, call)| call).collect();
+        let mut calls = self.recent_calls(&mut tx, &numbers).await?;
         calls.sort_unstable_by_key(|call| call.id);
         Ok(calls)
     }
@@ -50,7 +50,7 @@ impl Store {
         to: Timestamp,
         back_us: i64,
         limit: u32,
-    ) -> Result<Vec<Call>, StoreError> {
+    ) -> Result<Vec<Arc<Call>>, StoreError> {
         let mut tx = self.snapshot().await?;
         let callees = self.parties_of_key(&mut tx, callee_key).await?;
         let mut select = stmt("select c.number from call c where c.status_class in (0, 1, 2, 3, 4, 5)");
@@ -69,7 +69,7 @@ impl Store {
         from: Timestamp,
         to: Timestamp,
         limit: u32,
-    ) -> Result<Vec<Call>, StoreError> {
+    ) -> Result<Vec<Arc<Call>>, StoreError> {
         let mut tx = self.snapshot().await?;
         let callers = self.parties_of_key(&mut tx, caller_key).await?;
         let mut select = stmt("select c.number from call c where c.orphan = 1");
@@ -79,8 +79,8 @@ impl Store {
         self.selected(&mut tx, select).await
     }
 
-    async fn selected(&self, tx: &mut Tx, numbers: Stmt) -> Result<Vec<Call>, StoreError> {
+    async fn selected(&self, tx: &mut Tx, numbers: Stmt) -> Result<Vec<Arc<Call>>, StoreError> {
         let numbers: Vec<i64> = tx.rows::<(i64,)>(numbers).await?.into_iter().map(|(n,)| n).collect();
-        Ok(self.numbered_calls(tx, &numbers).await?.into_iter().map(|(_, call)| call).collect())
+        self.recent_calls(tx, &numbers).await
     }
 }

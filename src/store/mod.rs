@@ -53,6 +53,7 @@ mod packed_leg;
 mod packed_text;
 mod party;
 mod places;
+mod recent;
 mod remembered;
 mod seal;
 mod select;
@@ -80,12 +81,15 @@ pub use summary::{CallCount, CallGroup, CallTotals, CountScope, Quantile};
 pub use verify::Holdings;
 
 use sqlx::{PgPool, SqlitePool};
+use std::sync::{Arc, Mutex};
 
 /// The database. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     db: Db,
-    remembered: std::sync::Arc<remembered::Remembered>,
+    remembered: Arc<remembered::Remembered>,
+    /// Only where it derives.
+    recent: Option<Arc<Mutex<recent::Recent>>>,
 }
 
 #[derive(Clone)]

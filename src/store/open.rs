@@ -133,7 +133,7 @@ async fn connect(location: &Location, create: bool) -> Result<Store, StoreError>
             error => StoreError::Other(format!("{location} cannot be opened ({error}): {advice}")),
         }
     })?;
-    Ok(Store { db, remembered: Default::default() })
+    Ok(Store { db, remembered: Default::default(), recent: None })
 }
 
 /// Makes the file before SQLite would, which asks the umask who may read it. Its other files take over the mode of this one.

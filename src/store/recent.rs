@@ -1,121 +1,90 @@
-//! What whoever derives has read or written a moment ago, so that it need not be read again.
+//! What whoever derives has read or written a moment ago, so that it need not be read and unpacked again.
 //!
-//! Legs of one call and of one trace come within seconds of each other: nearly everything that a step asks for was written by one of the
-//! last. It holds copies only: what is here stands in the database as well, and the database is asked for what is not here. It is
-//! right as long as nobody else writes, which the epoch sees to: it begins empty with each epoch, and is emptied by each failure.
+//! Legs of one call and of one trace come within seconds of each other: nearly everything that a step asks for was written by one of
+//! the last. It holds copies only, by their numbers, under which nothing else is ever stored. A call that is taken away is forgotten
+//! with the change that does so, which is ours alone as long as the epoch is: it begins empty with each, and is emptied by a failure.
 
-use super::apply::all_keys;
-use super::{Change, Store};
-use crate::model::{Call, CallId};
-use std::collections::{HashMap, HashSet, VecDeque};
+use super::statement::Tx;
+use super::{IndexedCall, Store, StoreError};
+use crate::model::Call;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 /// Calls that are held: some seconds' worth of a busy mesh.
 const CALLS: usize = 32_768;
 
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    calls: HashMap<i64, Arc<Call>>,
+    /// As they came; those that were taken away since stay here.
+    order: VecDeque<i64>,
+}
+
+impl Recent {
+    fn hold(&mut self, number: i64, call: Arc<Call>) {
+        if self.calls.insert(number, call).is_none() {
+            self.order.push_back(number);
+        }
+        while self.order.len() > CALLS {
+            let oldest = self.order.pop_front();
+            oldest.map(|number| self.calls.remove(&number));
+        }
+    }
+}
+
 impl Store {
     /// The same database for whoever derives: what it writes it also remembers.
     pub fn deriving(&self) -> Store {
-        Store { db: self.db.clone(), recent: Some(Arc::default()) }
+        Store { recent: Some(Arc::default()), ..self.clone() }
     }
 
-    /// Forgets everything. `nothing_stored`: there is no call in the database.
-    pub(super) fn begin_recent(&self, nothing_stored: bool) {
+    pub(super) fn forget_recent(&self) {
         if let Some(mut recent) = self.recent() {
-            *recent = Recent::begin(nothing_stored);
+            *recent = Recent::default();
         }
     }
 
-    pub(super) fn follow(&self, change: &Change) {
-        if let Some(mut recent) = self.recent() {
-            recent.follow(change);
+    /// Follows a change that has been committed. `new`: in the order of their numbers, from `first_number`; `gone`: numbers.
+    pub(super) fn remember_recent<'a>(
+        &self,
+        new: impl Iterator<Item = &'a IndexedCall>,
+        first_number: i64,
+        gone: impl Iterator<Item = i64>,
+    ) {
+        let Some(mut recent) = self.recent() else { return };
+        gone.for_each(|number| drop(recent.calls.remove(&number)));
+        for (number, indexed) in (first_number..).zip(new) {
+            recent.hold(number, indexed.call.clone());
         }
     }
 
-    /// The calls in memory that carry any of the keys, and whether there are no others.
-    pub(super) fn recent_with_keys(&self, keys: &[i64]) -> (Vec<Arc<Call>>, bool) {
-        let Some(recent) = self.recent() else { return (Vec::new(), false) };
-        (recent.with_keys(keys).into_iter().cloned().collect(), recent.complete)
+    /// The calls with these numbers, in their order, with all their findings; without those that are gone.
+    pub(super) async fn recent_calls(
+        &self,
+        tx: &mut Tx,
+        numbers: &[i64],
+    ) -> Result<Vec<Arc<Call>>, StoreError> {
+        let mut found: HashMap<i64, Arc<Call>> = HashMap::with_capacity(numbers.len());
+        if let Some(recent) = self.recent() {
+            found.extend(
+                numbers.iter().filter_map(|number| Some((*number, recent.calls.get(number)?.clone()))),
+            );
+        }
+        let missing: Vec<i64> =
+            numbers.iter().copied().filter(|number| !found.contains_key(number)).collect();
+        let read = self.numbered_calls(tx, &missing).await?;
+        let mut recent = self.recent();
+        for (number, call) in read {
+            let call = Arc::new(call);
+            if let Some(recent) = &mut recent {
+                recent.hold(number, call.clone());
+            }
+            found.insert(number, call);
+        }
+        Ok(numbers.iter().filter_map(|number| found.remove(number)).collect())
     }
 
     fn recent(&self) -> Option<MutexGuard<'_, Recent>> {
         self.recent.as_ref().map(|recent| recent.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// Calls by their keys, the latest of them.
-#[derive(Debug, Default)]
-pub(super) struct Recent {
-    calls: HashMap<CallId, Held>,
-    by_key: HashMap<i64, Vec<CallId>>,
-    /// Each call as often as it came; it leaves with its last place.
-    order: VecDeque<CallId>,
-    /// All that is stored is here: nothing was stored before, and nothing has left.
-    complete: bool,
-}
-
-#[derive(Debug)]
-struct Held {
-    call: Arc<Call>,
-    keys: Vec<i64>,
-    places: usize,
-}
-
-impl Recent {
-    /// `nothing_stored`: there is no call in the database.
-    fn begin(nothing_stored: bool) -> Recent {
-        Recent { complete: nothing_stored, ..Recent::default() }
-    }
-
-    /// The calls that carry any of the keys, each once.
-    fn with_keys(&self, keys: &[i64]) -> Vec<&Arc<Call>> {
-        let ids: HashSet<&CallId> = keys.iter().filter_map(|key| self.by_key.get(key)).flatten().collect();
-        ids.into_iter().filter_map(|id| self.calls.get(id)).map(|held| &held.call).collect()
-    }
-
-    /// Follows a change that has been committed.
-    fn follow(&mut self, change: &Change) {
-        for id in &change.removed {
-            self.take(id);
-        }
-        for upsert in &change.upserts {
-            self.hold(upsert.call.clone(), all_keys(upsert).into_iter().collect());
-        }
-        while self.calls.len() > CALLS {
-            self.let_go();
-        }
-    }
-
-    fn hold(&mut self, call: Arc<Call>, keys: Vec<i64>) {
-        let id = call.id;
-        let places = 1 + self.take(&id).map_or(0, |before| before.places);
-        for key in &keys {
-            self.by_key.entry(*key).or_default().push(id);
-        }
-        self.calls.insert(id, Held { call, keys, places });
-        self.order.push_back(id);
-    }
-
-    fn take(&mut self, id: &CallId) -> Option<Held> {
-        let held = self.calls.remove(id)?;
-        for key in &held.keys {
-            if let Some(ids) = self.by_key.get_mut(key) {
-                ids.retain(|other| other != id);
-                if ids.is_empty() {
-                    self.by_key.remove(key);
-                }
-            }
-        }
-        Some(held)
-    }
-
-    fn let_go(&mut self) {
-        let Some(id) = self.order.pop_front() else { return };
-        let Some(held) = self.calls.get_mut(&id) else { return };
-        held.places -= 1;
-        if held.places == 0 {
-            self.take(&id);
-            self.complete = false;
-        }
     }
 }

@@ -58,7 +58,7 @@ pub async fn whoever_lost_the_office_writes_nothing(bed: &Bed) {
     let new = bed.another().await.take_correlator().await.unwrap();
     assert!(new.epoch > old.epoch);
     let change = Change {
-        upserts: vec![IndexedCall { call: call(1, 0), keys: vec![1], orphan: true }],
+        upserts: vec![IndexedCall { call: call(1, 0).into(), keys: vec![1], orphan: true }],
         rejects: vec![reject(1, 1)],
         ..Change::default()
     };
@@ -92,11 +92,11 @@ pub async fn of_two_changes_from_one_position_one_is_written(bed: &Bed) {
 
 pub async fn a_replaced_call_leaves_no_keys_and_no_findings_behind(bed: &Bed) {
     let accused = Call { findings: vec![finding(FindingKind::Lost, Severity::High); 2], ..call(1, 0) };
-    let before = IndexedCall { call: accused, keys: vec![10, 20, i64::MIN], orphan: true };
+    let before = IndexedCall { call: (accused).into(), keys: vec![10, 20, i64::MIN], orphan: true };
     derive(&bed.store, Change { upserts: vec![before], ..Change::default() }).await;
     assert_eq!(bed.store.totals().await.unwrap().findings, 2);
 
-    let after = IndexedCall { call: call(1, 9), keys: vec![20, 30], orphan: false };
+    let after = IndexedCall { call: call(1, 9).into(), keys: vec![20, 30], orphan: false };
     derive(&bed.store, Change { upserts: vec![after], ..Change::default() }).await;
     let found = async |key| bed.store.calls_by_key(&[key]).await.unwrap().len();
     assert_eq!([found(10).await, found(20).await, found(30).await, found(i64::MIN).await], [0, 1, 1, 0]);
@@ -110,7 +110,7 @@ pub async fn a_replaced_call_leaves_no_keys_and_no_findings_behind(bed: &Bed) {
 
 pub async fn a_removed_call_is_gone(bed: &Bed) {
     let accused = Call { findings: vec![finding(FindingKind::Lost, Severity::High)], ..call(1, 0) };
-    let first = IndexedCall { call: accused, keys: vec![10], orphan: false };
+    let first = IndexedCall { call: (accused).into(), keys: vec![10], orphan: false };
     derive(&bed.store, Change { upserts: vec![first, indexed(call(2, 0))], ..Change::default() }).await;
     // An id that was never there is no error: the correlator removes what it no longer makes.
     derive(&bed.store, Change { removed: vec![id(1), id(77)], ..Change::default() }).await;

@@ -221,7 +221,7 @@ pub fn finding(kind: FindingKind, severity: Severity) -> Finding {
 }
 
 pub fn indexed(call: Call) -> IndexedCall {
-    IndexedCall { call, keys: Vec::new(), orphan: false }
+    IndexedCall { call: call.into(), keys: Vec::new(), orphan: false }
 }
 
 /// The correlator writes a change from where it stands.
@@ -237,8 +237,8 @@ pub async fn derive_calls(store: &Store, calls: impl IntoIterator<Item = Call>) 
     derive(store, Change { upserts, ..Change::default() }).await
 }
 
-pub fn ids(calls: &[Call]) -> Vec<LegId> {
-    calls.iter().map(|c| c.id).collect()
+pub fn ids<C: std::borrow::Borrow<Call>>(calls: &[C]) -> Vec<LegId> {
+    calls.iter().map(|c| c.borrow().id).collect()
 }
 
 /// Of the hour: inbound expected and seen, outbound expected and seen.

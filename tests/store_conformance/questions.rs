@@ -202,6 +202,7 @@ pub async fn a_finding_holds_from_when_it_was_raised(bed: &Bed) {
         assert_eq!(!page.rows.is_empty(), expected.contains(&FindingKind::Lost), "as a filter");
     }
     // Whoever derives sees them all.
+    let accused = std::sync::Arc::new(accused);
     assert_eq!(bed.store.calls_by_key(&[5]).await.unwrap(), std::slice::from_ref(&accused));
     let received = bed.store.calls_serving(&service("api").key(), HOUR, LATER, 0, 9).await.unwrap();
     assert_eq!(received, [accused]);
