@@ -24,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("src/correlate/task.rs", &["correlate", "model", "decode", "handover", "store", "telemetry"]),
     // The task's way to all that new legs can touch: it asks the store and decides nothing.
     ("src/correlate/closure.rs", &["correlate", "model", "store"]),
+    ("src/correlate/difference.rs", &["correlate", "model", "store"]),
     ("src/correlate/inferred.rs", &["correlate", "model", "store"]),
     ("src/correlate/likeness/stored.rs", &["correlate", "model", "store"]),
     ("src/correlate/why/component.rs", &["correlate", "model", "store"]),

@@ -33,6 +33,7 @@ pub mod components;
 pub mod coverage;
 pub mod custody;
 pub mod decisions;
+pub mod difference;
 pub mod edge_pairs;
 pub mod facts;
 pub mod findings;

@@ -1,27 +1,21 @@
 //! Carries the pure join along the committed evidence: reads deliveries, widens to everything that they can touch, assembles,
 //! writes the difference with the new position. Its state can be lost at any moment: what is not written is derived again.
 
-use super::adopt::is_orphan;
 use super::assemble::pairing_slack_us;
 use super::believed::taken_back;
 use super::closure::Closure;
-use super::coverage::{self, Coverage};
+use super::difference::difference;
 use super::facts::{CONNECTION_SLACK_US, Facts, connection_of};
 use super::inferred::infer_parents;
-use super::likeness::places::{self, Weighed};
 use super::likeness::{rejoin, stored};
-use super::listen::{self, Ear, Reporters};
-use super::{Rules, assemble, keys, statistics};
+use super::listen::{self, Ear};
+use super::{Rules, assemble};
 use crate::decode::{DecodedDelivery, decode_delivery_in};
 use crate::handover::Handover;
-use crate::model::{Call, CallId, Clock, CustomFormat, Leg, LegId, Timestamp};
-use crate::store::{
-    Change, Connection, CoverageDelta, DeliveryHead, IndexedCall, Position, Store, StoreError,
-    StoredDelivery, StoredReject,
-};
+use crate::model::{Call, Clock, CustomFormat, Leg, Timestamp};
+use crate::store::{Connection, DeliveryHead, Position, Store, StoreError, StoredDelivery, StoredReject};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -355,56 +349,6 @@ pub(super) async fn gather_facts(store: &Store, closure: &Closure) -> Result<Fac
         facts.add_connection(known.socket, known.holder, known.first, known.last);
     }
     Ok(facts)
-}
-
-/// What must be written so that the store says what these calls say.
-pub(super) fn difference(closure: &Closure, calls: Vec<Call>, orphans: Vec<Call>, facts: &Facts) -> Change {
-    let undecided =
-        closure.replaced.values().flat_map(|call| places::undecided(call)).map(|leg| leg.id).collect();
-    let to_be_weighed = |call: Call| {
-        let unexplained = facts.is_outside_proxy(&call);
-        indexed(call, unexplained, Weighed::NotYet, &undecided)
-    };
-    let mut measured: Coverage = Coverage::new();
-    let (mut change, mut reporters) = (Change::default(), Reporters::default());
-    let kept: BTreeSet<CallId> = calls.iter().map(|c| c.id).collect();
-    for old in closure.replaced.values() {
-        coverage::count(&mut measured, old, -1);
-        reporters.count(old, -1);
-        if !kept.contains(&old.id) {
-            change.removed.push(old.id);
-        }
-    }
-    change.statistics = statistics::difference(closure.replaced.values(), calls.iter());
-    for call in calls {
-        coverage::count(&mut measured, &call, 1);
-        reporters.count(&call, 1);
-        if closure.replaced.get(&call.id).is_none_or(|old| **old != call) {
-            change.upserts.push(to_be_weighed(call));
-        }
-    }
-    change.upserts.extend(orphans.into_iter().map(to_be_weighed));
-    change.heard.reporters = reporters.changes();
-    change.coverage = measured.into_iter().filter(|(_, counts)| *counts != [0; 4]).map(delta).collect();
-    change
-}
-
-/// `unexplained`: as [`keys::of_call`] has it. `undecided`: legs about which likeness decided before.
-pub(super) fn indexed(
-    call: impl Into<Arc<Call>>,
-    unexplained: bool,
-    weighed: Weighed,
-    undecided: &BTreeSet<LegId>,
-) -> IndexedCall {
-    let call = call.into();
-    let mut keys = keys::of_call(&call, unexplained);
-    keys.extend(places::keys_of(&call, weighed, undecided));
-    IndexedCall { keys, orphan: is_orphan(&call), call }
-}
-
-fn delta(((identity, hour), counts): ((String, Timestamp), coverage::Counts)) -> CoverageDelta {
-    let [inbound_expected, inbound_seen, outbound_expected, outbound_seen] = counts;
-    CoverageDelta { identity, hour, inbound_expected, inbound_seen, outbound_expected, outbound_seen }
 }
 
 #[cfg(test)]
