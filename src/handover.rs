@@ -7,32 +7,67 @@ use crate::decode::DecodedDelivery;
 use crate::model::DeliveryId;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
 
 /// Legs that may wait: about two kilobytes each.
 const MOST_LEGS: usize = 60_000;
+pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Handover {
     /// `None` where nobody here derives.
     waiting: Option<Arc<Mutex<Waiting>>>,
+    /// Told whenever something was taken.
+    taken: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     legs: usize,
+    /// How many wait for room.
+    held_back: usize,
     deliveries: HashMap<DeliveryId, DecodedDelivery>,
 }
 
 impl Handover {
     /// To a correlator in this process.
     pub fn here() -> Handover {
-        Handover { waiting: Some(Arc::default()) }
+        Handover { waiting: Some(Arc::default()), taken: Arc::default() }
     }
 
     /// Whether a delivery of so many lines is worth being kept while it is decoded.
     pub fn has_room(&self, lines: usize) -> bool {
         self.waiting().is_some_and(|waiting| waiting.legs + lines <= MOST_LEGS)
+    }
+
+    /// Waits until there is room for so many lines, or until that many are all that waits. For whoever can hold back what it sends.
+    pub async fn room(&self, lines: usize) {
+        let is_full = || self.waiting().is_some_and(|w| w.legs > 0 && w.legs + lines > MOST_LEGS);
+        if !is_full() {
+            return;
+        }
+        self.hold_back(1);
+        while is_full() {
+            // What is taken between the look and the wait is seen at the next look.
+            tokio::select! {
+                () = self.taken.notified() => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+        }
+        self.hold_back(-1);
+    }
+
+    fn hold_back(&self, more: isize) {
+        if let Some(mut waiting) = self.waiting() {
+            waiting.held_back = waiting.held_back.saturating_add_signed(more);
+        }
+    }
+
+    /// Whether somebody waits for room: whoever derives must not wait for more to come.
+    pub fn holds_back(&self) -> bool {
+        self.waiting().is_some_and(|waiting| waiting.held_back > 0)
     }
 
     /// Before the delivery is committed, so that it is here when the correlator learns of it.
@@ -52,6 +87,7 @@ impl Handover {
         let mut decoded = waiting.deliveries.remove(id)?;
         waiting.legs -= decoded.legs.len();
         drop(waiting);
+        self.taken.notify_waiters();
         decoded.legs.iter_mut().for_each(|leg| leg.line.delivery = number);
         Some(decoded)
     }

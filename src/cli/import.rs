@@ -242,6 +242,7 @@ async fn commit(writer: &Writer, formats: &[CustomFormat], source: &str, piece: 
         received_at: SystemClock.now(),
     };
     let handover = writer.handover();
+    handover.room(delivery.lines.len()).await;
     let mut receipt = tokio::task::block_in_place(|| account(&delivery, formats, handover));
     if delivery.lines.is_empty() {
         return Ok(receipt);

@@ -30,7 +30,7 @@ pub(super) fn difference(closure: &Closure, calls: Vec<Call>, orphans: Vec<Call>
             change.removed.push(old.id);
         }
     }
-    change.statistics = statistics::difference(closure.replaced.values(), calls.iter());
+    change.statistics = statistics::difference(closure.replaced.values().map(|call| &**call), calls.iter());
     for call in calls {
         coverage::count(&mut measured, &call, 1);
         reporters.count(&call, 1);

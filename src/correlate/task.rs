@@ -11,7 +11,7 @@ use super::likeness::{rejoin, stored};
 use super::listen::{self, Ear};
 use super::{Rules, assemble};
 use crate::decode::{DecodedDelivery, decode_delivery_in};
-use crate::handover::Handover;
+use crate::handover::{self, Handover};
 use crate::model::{Call, Clock, CustomFormat, Leg, Timestamp};
 use crate::store::{Connection, DeliveryHead, Position, Store, StoreError, StoredDelivery, StoredReject};
 use rayon::prelude::*;
@@ -71,9 +71,10 @@ pub async fn keep_up(
         while let Some(next) = full_step(store, rules, clock, handover, position).await? {
             position = next;
         }
-        // Closed when the writer has ended.
-        if committed.changed().await.is_err() {
-            break;
+        tokio::select! {
+            // Closed when the writer has ended.
+            changed = committed.changed() => if changed.is_err() { break },
+            () = tokio::time::sleep(handover::LOOK_AGAIN) => {}
         }
     }
     finish(store, rules, clock, handover, position).await
@@ -88,7 +89,7 @@ async fn full_step(
 ) -> Result<Option<Position>, StoreError> {
     let heads = store.delivery_heads_after(at.number, LINES_PER_STEP).await?;
     let lines: usize = heads.iter().map(|head| head.line_count as usize).sum();
-    if lines < LINES_PER_STEP {
+    if lines == 0 || (lines < LINES_PER_STEP && !handover.holds_back()) {
         return Ok(None);
     }
     derive(store, rules, clock, handover, at, heads).await.map(Some)

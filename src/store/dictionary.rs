@@ -8,6 +8,7 @@ use super::error::inconsistent;
 use super::statement::{Tx, stmt};
 use super::{Store, StoreError, packed};
 use crate::model::Call;
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use zstd::bulk::{Compressor, Decompressor};
@@ -90,7 +91,8 @@ impl Packing {
 impl Store {
     /// The calls as bytes.
     pub(super) async fn pack(&self, calls: impl Iterator<Item = &Call>) -> Result<Vec<Vec<u8>>, StoreError> {
-        let raw: Vec<Vec<u8>> = calls.map(packed::pack).collect::<Result<_, _>>()?;
+        let calls: Vec<&Call> = calls.collect();
+        let raw: Vec<Vec<u8>> = calls.into_par_iter().map(packed::pack).collect::<Result<_, _>>()?;
         let dictionary = self.current_dictionary().await?;
         let all = compress(&raw, dictionary.as_deref())?;
         let bytes = all.iter().map(|call| call.len() as u64).sum();
@@ -169,7 +171,15 @@ impl Store {
     }
 }
 
+/// Calls that one thread compresses in a row: each needs a compressor of its own.
+const SHARE: usize = 256;
+
 fn compress(raw: &[Vec<u8>], dictionary: Option<&Dictionary>) -> Result<Vec<Vec<u8>>, StoreError> {
+    let shares = raw.par_chunks(SHARE).map(|share| compress_share(share, dictionary));
+    Ok(shares.collect::<Result<Vec<_>, _>>()?.concat())
+}
+
+fn compress_share(raw: &[Vec<u8>], dictionary: Option<&Dictionary>) -> Result<Vec<Vec<u8>>, StoreError> {
     let failed = |error: std::io::Error| StoreError::Other(format!("compressing calls: {error}"));
     let compressor = match dictionary {
         Some(dictionary) => Compressor::with_prepared_dictionary(&dictionary.encoder),

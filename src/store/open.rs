@@ -183,7 +183,7 @@ pub(super) async fn open_copy(file: &Path) -> Result<Store, StoreError> {
     }
     let pool = SqlitePoolOptions::new().max_connections(READERS).connect_with(options).await?;
     let db = Db::Sqlite { read: pool.clone(), write: pool };
-    let store = Store { db, remembered: Default::default() };
+    let store = Store { db, remembered: Default::default(), recent: None };
     store.is_older(&Location::Directory(file.to_owned())).await?;
     Ok(store)
 }

@@ -2,8 +2,8 @@
 
 use super::Heard;
 use crate::model::{
-    Call, CallId, Cursor, Delivery, DeliveryId, Holder, JournalDraft, RejectReason, SocketPair, StatisticDelta,
-    Timestamp,
+    Call, CallId, Cursor, Delivery, DeliveryId, Holder, JournalDraft, RejectReason, SocketPair,
+    StatisticDelta, Timestamp,
 };
 use std::sync::Arc;
 
