@@ -120,17 +120,19 @@ impl Clocks {
         self.known.get(&one.id).is_some_and(|set| self.known.get(&other.id) == Some(set))
     }
 
-    /// Whether the times of two legs, brought to common time, speak for one call by themselves: their clocks are known, or agree
-    /// without having been brought there.
+    /// Whether the times of two legs, brought to common time, speak for one call by themselves: the server's part lies within the
+    /// client's, and their clocks are known, or agree without having been brought there. Where many lines are lost, what lies a little
+    /// beside it is as often another call's.
     pub fn speak_for(&self, client: &Leg, server: &Leg) -> bool {
         let moved_us = self.shift_us(server).saturating_sub(self.shift_us(client));
-        let ClockOffset { lower_us, upper_us } = ClockOffset::between(client, server);
+        let common = ClockOffset::between(client, server);
         let logged = ClockOffset {
-            lower_us: lower_us.saturating_sub(moved_us),
-            upper_us: upper_us.saturating_sub(moved_us),
+            lower_us: common.lower_us.saturating_sub(moved_us),
+            upper_us: common.upper_us.saturating_sub(moved_us),
         };
         let agree_us = if client.protocol == Protocol::Tcp { TCP_AGREE_US } else { 0 };
-        self.are_known(client, server) || logged.distance_us() <= agree_us
+        let known = self.are_known(client, server) && common.distance_us() <= agree_us;
+        known || logged.distance_us() <= agree_us
     }
 
     /// The legs as they are to be compared, at the same places.

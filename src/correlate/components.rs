@@ -1,6 +1,6 @@
 //! Which legs have to do with each other at all: the join of a set is the union of the joins of its components.
 //!
-//! That is what the join promises whatever the batches are (see [`super::assemble`]). Made use of here, the work on a large batch is
+//! That is what the join promises whatever the batches are (see [`super::assemble()`]). Made use of here, the work on a large batch is
 //! that on many small ones, and they can be done side by side. It decides nothing: legs that it keeps together need not be of one
 //! call, and all that may concern each other are together.
 

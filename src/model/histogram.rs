@@ -1,6 +1,6 @@
 //! Durations counted in buckets: what quantiles of any union of calls can be told from, exactly mergeable by addition.
 //!
-//! Each power of two is cut into [`PARTS`] equal buckets, in whole microseconds; below 32 µs every value has its own. The middle
+//! Each power of two is cut into `PARTS` equal buckets, in whole microseconds; below 32 µs every value has its own. The middle
 //! of a bucket is then at most one part in 32 (3.2 %) away from any value in it. Which bucket a value falls into is
 //! computed from its bits alone, so that it is the same on every machine. It is no place for values: only counts are kept.
 

@@ -135,7 +135,7 @@ pub fn to_be_weighed() -> i64 {
 
 pub fn in_second(weighed: Weighed, callee: &str, second: i64) -> i64 {
     let kind = if weighed == Weighed::Done { b'W' } else { b'F' };
-    keys::hash(kind, &format!("{callee}|{second}"))
+    keys::hash(kind, format!("{callee}|{second}"))
 }
 
 /// The keys under which a call stands for the sake of likeness. `left`: legs that likeness decided about before; where another key
