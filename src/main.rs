@@ -3,10 +3,6 @@
 use clap::Parser;
 use std::process::ExitCode;
 
-/// Lines become many small texts on one thread and go on another: what the system brings is slow at that.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = calltrail::cli::Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

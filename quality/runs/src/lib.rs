@@ -3,7 +3,7 @@
 //!
 //! | file | question |
 //! |---|---|
-//! | [`derive`], [`judged`] | what would the store say after an import? |
+//! | [`mod@derive`], [`judged`] | what would the store say after an import? |
 //! | [`worlds`] | what does it say of simulated worlds? |
 //! | [`captures`], [`degrade`] | what of the real captures, whole and damaged? |
 //! | [`baselines`] | what would others make of the same lines? |
