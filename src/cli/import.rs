@@ -89,12 +89,11 @@ pub async fn run(args: ImportArgs, place: &Place) -> Result<()> {
     let _lock = place.lock()?;
     let store = Store::open(&place.location()).await.context("cannot open the data")?;
     let summary = into_data(&args, found.inputs, &store, &rules).await?;
-    derive(&store, &rules).await?;
     store.close().await;
     summary.finish(found.skipped_files, started.elapsed())
 }
 
-/// Commits all inputs, and derives meanwhile if nobody else does.
+/// Commits all inputs and sees to it that they are derived: meanwhile, if nobody else does.
 async fn into_data(args: &ImportArgs, inputs: Vec<Input>, store: &Store, rules: &Rules) -> Result<Summary> {
     let (writer, committed, task) = Writer::start(store.clone(), 64 * 1024 * 1024);
     let office = store.try_office().await?;
@@ -106,7 +105,11 @@ async fn into_data(args: &ImportArgs, inputs: Vec<Input>, store: &Store, rules: 
         task.await.context("the writer stopped")?;
         sent
     };
-    let Some(office) = office else { return sending.await };
+    let Some(office) = office else {
+        let sent = sending.await?;
+        derive(store, rules).await?;
+        return Ok(sent);
+    };
     let deriving = task::keep_up(store, rules, &SystemClock, committed, &handover);
     let (sent, derived) = tokio::join!(sending, deriving);
     office.leave().await;
@@ -263,7 +266,7 @@ async fn commit(writer: &Writer, formats: &[CustomFormat], source: &str, piece: 
 
 /// What the delivery holds, in the words of the answer to an upload.
 fn account(delivery: &Delivery, formats: &[CustomFormat], handover: &Handover) -> Receipt {
-    let account = Account::handing_over(delivery, formats, handover);
+    let account = Account::of(delivery, formats, handover);
     Receipt {
         delivery: None,
         duplicate: false,

@@ -4,7 +4,8 @@
 //! that on many small ones, and they can be done side by side. It decides nothing: legs that it keeps together need not be of one
 //! call, and all that may concern each other are together.
 
-use crate::model::{Leg, LegId, RequestKey, SocketPair, TraceId};
+use super::keys::names;
+use crate::model::{Leg, SocketPair};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -33,28 +34,10 @@ pub fn by_keys(legs: &[Leg]) -> Vec<usize> {
     (0..legs.len()).map(|i| sets.root(i)).collect()
 }
 
-/// What brings legs together, as [`super::keys::sought`] has it.
-#[derive(Hash)]
-enum Key<'a> {
-    Trace(TraceId),
-    Request(RequestKey),
-    Hop(&'a str),
-    Ray(&'a str),
-    Leg(LegId),
-}
-
-fn keys(leg: &Leg) -> impl Iterator<Item = Key<'_>> {
-    let hops = [&leg.hop, &leg.parent_hop].into_iter().flatten().map(|h| Key::Hop(h));
-    let rays = [&leg.ray, &leg.parent_ray].into_iter().flatten().map(|r| Key::Ray(r));
-    let line = [Some(leg.id), leg.made_by].into_iter().flatten().map(Key::Leg);
-    let request = leg.request_key().map(Key::Request);
-    leg.trace_ids().map(Key::Trace).chain(request).chain(hops).chain(rays).chain(line)
-}
-
 /// Only to be compared with others of the same run: a collision brings two sets together that need not be.
-fn hash(key: impl Hash) -> u64 {
+fn hash(name: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
+    name.hash(&mut hasher);
     hasher.finish()
 }
 
@@ -86,8 +69,8 @@ impl Sets {
     fn tie_by_keys(&mut self, legs: &[Leg]) {
         let mut first: HashMap<u64, usize> = HashMap::with_capacity(legs.len() * 3);
         for (i, leg) in legs.iter().enumerate() {
-            for key in keys(leg) {
-                let other = *first.entry(hash(key)).or_insert(i);
+            for name in names(leg) {
+                let other = *first.entry(hash(name)).or_insert(i);
                 self.tie(i, other);
             }
         }

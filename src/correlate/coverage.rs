@@ -30,7 +30,7 @@ pub fn count(coverage: &mut Coverage, call: &Call, sign: i64) {
         }
     };
     let server = call.legs.iter().find(|l| l.side == Side::Server);
-    let client = call.legs.iter().find(|l| l.side == Side::Client && of_proxy(l));
+    let client = call.legs.iter().find(|l| l.side == Side::Client && l.observer.kind.is_proxy());
     if let Some(client) = client.filter(|c| arrives_in_mesh(c)) {
         let address = client.socket.as_ref().map(|socket| socket.server.as_str());
         let by_host = address.map(|a| instance(&client.peer, host(a)));
@@ -42,7 +42,8 @@ pub fn count(coverage: &mut Coverage, call: &Call, sign: i64) {
     }
     // Who went round its proxy says nothing about how completely that proxy reports.
     let went_round = call.findings.iter().any(|f| f.kind == FindingKind::NoClientLeg);
-    let verified = |s: &&Leg| of_proxy(s) && s.peer.assurance == Assurance::Mtls && !went_round;
+    let verified =
+        |s: &&Leg| s.observer.kind.is_proxy() && s.peer.assurance == Assurance::Mtls && !went_round;
     if let Some(server) = server.filter(verified) {
         let parties: Vec<String> =
             std::iter::once(server.peer.key()).chain(caller_instance(server)).collect();
@@ -100,10 +101,6 @@ pub fn callee_instance(client: &Leg) -> Option<String> {
 /// Of `host:port`.
 pub fn host(address: &str) -> &str {
     address.rsplit_once(':').map_or(address, |(host, _)| host)
-}
-
-fn of_proxy(leg: &Leg) -> bool {
-    matches!(leg.observer.kind, ObserverKind::Sidecar | ObserverKind::Gateway)
 }
 
 /// The caller's proxy was connected to the callee's, whose certificate it saw, and got an answer.

@@ -35,29 +35,51 @@ pub fn line(hash_of_line: &LineHash) -> i64 {
     hash(b'l', hash_of_line.0)
 }
 
-/// Between a leg that a program made and the leg in whose service it did, and between two copies of a leg that names nothing.
-fn leg(id: &LegId) -> i64 {
-    hash(b'g', id.0)
+/// What a leg names by which legs of one call, or of one trace, find each other whatever the side.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Name<'a> {
+    Trace(TraceId),
+    Request(RequestKey),
+    Hop(&'a str),
+    Ray(&'a str),
+    /// Between a leg that a program made and the leg in whose service it did, and between two copies of a leg that names nothing.
+    Leg(LegId),
 }
 
-/// Keys by which legs of one call, or of one trace, find each other whatever the side: trace, request id, hop, ray.
-pub fn shared(leg: &Leg) -> Vec<i64> {
-    let mut keys: Vec<i64> = leg.trace_ids().map(|t| trace(&t)).collect();
-    keys.extend(leg.request_key().map(|r| request(&r)));
-    keys.extend([&leg.hop, &leg.parent_hop].into_iter().flatten().map(|h| hop(h)));
-    keys.extend([&leg.ray, &leg.parent_ray].into_iter().flatten().map(|r| ray(r)));
-    keys
-}
-
-/// [`shared`], and what ties the legs of one line or of one Worker's event: all by which a leg is sought, and found.
-pub fn sought(one: &Leg) -> Vec<i64> {
-    let mut keys = shared(one);
-    let makes_calls = one.side == Side::Server && one.observer.kind != ObserverKind::Sidecar;
-    if makes_calls || keys.is_empty() {
-        keys.push(leg(&one.id));
+impl Name<'_> {
+    fn key(&self) -> i64 {
+        match self {
+            Name::Trace(id) => trace(id),
+            Name::Request(key) => request(key),
+            Name::Hop(id) => hop(id),
+            Name::Ray(id) => ray(id),
+            Name::Leg(id) => hash(b'g', id.0),
+        }
     }
-    keys.extend(one.made_by.as_ref().map(leg));
-    keys
+}
+
+/// Trace, request id, hop, ray, and what ties the legs of one line or of one Worker's event: all by which a leg is sought, and found.
+pub fn names(leg: &Leg) -> Vec<Name<'_>> {
+    let mut names: Vec<Name> = leg.trace_ids().map(Name::Trace).collect();
+    names.extend(leg.request_key().map(Name::Request));
+    names.extend([&leg.hop, &leg.parent_hop].into_iter().flatten().map(|h| Name::Hop(h)));
+    names.extend([&leg.ray, &leg.parent_ray].into_iter().flatten().map(|r| Name::Ray(r)));
+    let makes_calls = leg.side == Side::Server && leg.observer.kind != ObserverKind::Sidecar;
+    if makes_calls || names.is_empty() {
+        names.push(Name::Leg(leg.id));
+    }
+    names.extend(leg.made_by.map(Name::Leg));
+    names
+}
+
+/// Keys by which legs of one call, or of one trace, find each other whatever line tells of them: trace, request id, hop, ray.
+pub fn shared(leg: &Leg) -> Vec<i64> {
+    names(leg).iter().filter(|name| !matches!(name, Name::Leg(_))).map(Name::key).collect()
+}
+
+/// The keys of its [`names`].
+pub fn sought(leg: &Leg) -> Vec<i64> {
+    names(leg).iter().map(Name::key).collect()
 }
 
 /// Under what a leg looks for calls on its own connection: the side it looks for, and why.

@@ -7,7 +7,7 @@ use crate::model::Leg;
 /// The same line may have come twice (pushed and then imported): the copy that was received first is kept, so that lateness
 /// is judged by when we first knew.
 pub fn distinct(legs: impl IntoIterator<Item = Leg>) -> Vec<Leg> {
-    let mut legs: Vec<Leg> = legs.into_iter().collect();
+    let legs: Vec<Leg> = legs.into_iter().collect();
     let mut order: Vec<usize> = (0..legs.len()).collect();
     order.sort_unstable_by(|&a, &b| {
         let key = |i: usize| (legs[i].id, first_received(&legs[i]));
@@ -16,7 +16,7 @@ pub fn distinct(legs: impl IntoIterator<Item = Leg>) -> Vec<Leg> {
     order.dedup_by_key(|place| legs[*place].id);
     order.sort_unstable_by_key(|&place| (legs[place].start, legs[place].id));
     // A leg is large: each is moved once.
-    let mut places: Vec<Option<Leg>> = legs.drain(..).map(Some).collect();
+    let mut places: Vec<Option<Leg>> = legs.into_iter().map(Some).collect();
     order.into_iter().filter_map(|place| places[place].take()).collect()
 }
 

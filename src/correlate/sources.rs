@@ -6,7 +6,7 @@
 use super::coverage::{CONNECTIONS_OF, MESH};
 use super::findings::EDGE_OBSERVER;
 use crate::model::source::{BlindWindow, CoverageOf, Sources, source_key};
-use crate::model::{BlindReason, FindingKind, ObserverKind, Severity, SourceFinding, SpiffeId, Timestamp};
+use crate::model::{BlindReason, FindingKind, Severity, SourceFinding, SpiffeId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 const HOUR_US: i64 = 3_600_000_000;
@@ -187,8 +187,10 @@ impl Scene<'_> {
     fn format_gaps(&self, missing: Missing) -> Vec<SourceFinding> {
         let mut alike = Alike::new();
         for observer in &self.known.observers {
-            let proxy = matches!(observer.kind, ObserverKind::Sidecar | ObserverKind::Gateway);
-            let Some(format) = observer.format.filter(|f| proxy && f.hour <= self.as_of) else { continue };
+            let Some(format) = observer.format.filter(|f| observer.kind.is_proxy() && f.hour <= self.as_of)
+            else {
+                continue;
+            };
             let lacks = missing(format.fields);
             if !lacks.is_empty() {
                 alike.entry((&observer.source, lacks)).or_default().push((format.hour, &observer.name));
@@ -306,6 +308,7 @@ pub fn interval(seen: i64, expected: i64) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ObserverKind;
     use crate::model::source::{ObserverRecord, SeenFormat};
 
     const HOUR: Timestamp = Timestamp(1_795_485_600_000_000);

@@ -64,11 +64,12 @@ pub async fn keep_up(
     handover: &Handover,
 ) -> Result<(), StoreError> {
     let store = &store.deriving();
-    store.declare(rules.longest_grace_us(), &listen::declared(rules)).await?;
-    let mut position = store.take_correlator().await?;
+    let mut position = begin(store, rules).await?;
     loop {
         committed.mark_unchanged();
-        while let Some(next) = full_step(store, rules, clock, handover, position).await? {
+        // Whoever is held back sends no more before something is derived.
+        let least_lines = || if handover.holds_back() { 0 } else { LINES_PER_STEP };
+        while let Some(next) = step(store, rules, clock, handover, position, least_lines()).await? {
             position = next;
         }
         tokio::select! {
@@ -80,19 +81,10 @@ pub async fn keep_up(
     finish(store, rules, clock, handover, position).await
 }
 
-async fn full_step(
-    store: &Store,
-    rules: &Rules,
-    clock: &dyn Clock,
-    handover: &Handover,
-    at: Position,
-) -> Result<Option<Position>, StoreError> {
-    let heads = store.delivery_heads_after(at.number, LINES_PER_STEP).await?;
-    let lines: usize = heads.iter().map(|head| head.line_count as usize).sum();
-    if lines == 0 || (lines < LINES_PER_STEP && !handover.holds_back()) {
-        return Ok(None);
-    }
-    derive(store, rules, clock, handover, at, heads).await.map(Some)
+/// Puts the rules in force and takes the correlator's place in the evidence.
+async fn begin(store: &Store, rules: &Rules) -> Result<Position, StoreError> {
+    store.declare(rules.longest_grace_us(), &listen::declared(rules)).await?;
+    store.take_correlator().await
 }
 
 async fn finish(
@@ -102,7 +94,7 @@ async fn finish(
     handover: &Handover,
     mut position: Position,
 ) -> Result<(), StoreError> {
-    while let Some(next) = step(store, rules, clock, handover, position).await? {
+    while let Some(next) = step(store, rules, clock, handover, position, 0).await? {
         position = next;
     }
     while stored::weigh(store, rules, clock, position).await? {}
@@ -112,8 +104,7 @@ async fn finish(
 /// Derives until the evidence's end has been reached, then returns. For `rebuild` and tests.
 pub async fn catch_up(store: &Store, rules: &Rules, clock: &dyn Clock) -> Result<(), StoreError> {
     let store = &store.deriving();
-    store.declare(rules.longest_grace_us(), &listen::declared(rules)).await?;
-    let position = store.take_correlator().await?;
+    let position = begin(store, rules).await?;
     finish(store, rules, clock, &Handover::default(), position).await
 }
 
@@ -173,10 +164,7 @@ async fn advance(
 ) -> Result<bool, StoreError> {
     let at = match *position {
         Some(at) => at,
-        None => {
-            store.declare(rules.longest_grace_us(), &listen::declared(rules)).await?;
-            store.take_correlator().await?
-        }
+        None => begin(store, rules).await?,
     };
     *position = Some(at);
     match step_or_weigh(store, rules, clock, handover, at, weighing).await {
@@ -201,7 +189,7 @@ async fn step_or_weigh(
     weighing: &mut Weighing,
 ) -> Result<Option<Position>, StoreError> {
     let overdue = weighing.overdue(clock.now());
-    if !overdue && let Some(next) = step(store, rules, clock, handover, at).await? {
+    if !overdue && let Some(next) = step(store, rules, clock, handover, at, 0).await? {
         weighing.stepped = true;
         return Ok(Some(next));
     }
@@ -213,32 +201,22 @@ async fn step_or_weigh(
     Ok((more || overdue).then_some(at))
 }
 
-/// Derives the next deliveries; `None` when there are none. The clock tells when beliefs were taken back, nothing else.
-pub async fn step(
+/// Derives the next deliveries; `None` when there are none, or not `least_lines` in them. The clock tells when beliefs were taken
+/// back, nothing else.
+async fn step(
     store: &Store,
     rules: &Rules,
     clock: &dyn Clock,
     handover: &Handover,
     at: Position,
+    least_lines: usize,
 ) -> Result<Option<Position>, StoreError> {
     let heads = store.delivery_heads_after(at.number, LINES_PER_STEP).await?;
-    if heads.is_empty() {
+    let lines = heads.iter().map(|head| head.line_count as usize).sum::<usize>();
+    let Some(last) = heads.last().map(|head| head.number).filter(|_| lines >= least_lines) else {
         return Ok(None);
-    }
-    derive(store, rules, clock, handover, at, heads).await.map(Some)
-}
-
-/// Derives these deliveries, the next ones of the evidence.
-async fn derive(
-    store: &Store,
-    rules: &Rules,
-    clock: &dyn Clock,
-    handover: &Handover,
-    at: Position,
-    heads: Vec<DeliveryHead>,
-) -> Result<Position, StoreError> {
-    let last = heads.last().map_or(at.number, |head| head.number);
-    let reaches_end = heads.iter().map(|head| head.line_count as usize).sum::<usize>() < LINES_PER_STEP;
+    };
+    let reaches_end = lines < LINES_PER_STEP;
     let Decoded { legs, rejects, ear } = decoded(store, heads, handover, &rules.formats).await?;
 
     let connections = connections(&legs);
@@ -256,7 +234,7 @@ async fn derive(
     change.connections = connections;
     (change.epoch, change.from, change.to) = (at.epoch, at.number, last);
     store.apply(&change).await?;
-    Ok(Position { number: last, epoch: at.epoch })
+    Ok(Some(Position { number: last, epoch: at.epoch }))
 }
 
 /// Assembles off the threads that serve requests: a large trace must not hold up an answer.

@@ -176,7 +176,7 @@ fn prepare(
     }
     let body_bytes = body.bytes.len();
     let delivery = delivery(source, proxy, received_at, body, limits.max_lines)?;
-    let account = Account::handing_over(&delivery, formats, handover);
+    let account = Account::of(&delivery, formats, handover);
     Ok(Some(Prepared { delivery, account, body_bytes }))
 }
 
@@ -237,7 +237,7 @@ fn without_cut_line(bytes: &[u8]) -> &[u8] {
     if bytes.ends_with(b"}") || bytes.ends_with(b"]") { bytes } else { &bytes[..end] }
 }
 
-/// What the lines of a delivery came to. The legs themselves are made again by the correlator, from what was stored.
+/// What the lines of a delivery came to.
 #[derive(Debug, Default)]
 pub struct Account {
     pub legs: u64,
@@ -247,24 +247,20 @@ pub struct Account {
 }
 
 impl Account {
-    /// Decodes every line and keeps nothing of it but counts and the first rejects.
-    pub fn of(delivery: &Delivery, formats: &[CustomFormat]) -> Account {
+    /// Decodes every line and keeps counts and the first rejects. Where there is room, what was decoded is offered to whoever
+    /// derives; else no more than one line's legs are held.
+    pub fn of(delivery: &Delivery, formats: &[CustomFormat], handover: &Handover) -> Account {
         let mut account = Account::default();
-        decode::each_line(delivery, 0, formats, |line, result| account.add(line, &result));
-        account
-    }
-
-    /// The same, and where there is room offers what was decoded to whoever derives.
-    pub fn handing_over(delivery: &Delivery, formats: &[CustomFormat], handover: &Handover) -> Account {
-        if !handover.has_room(delivery.lines.len()) {
-            return Account::of(delivery, formats);
-        }
-        let (mut account, mut decoded) = (Account::default(), DecodedDelivery::default());
+        let mut kept = handover.has_room(delivery.lines.len()).then(DecodedDelivery::default);
         decode::each_line(delivery, 0, formats, |line, result| {
             account.add(line, &result);
-            decoded.add(delivery, formats, line, result);
+            if let Some(kept) = &mut kept {
+                kept.add(delivery, formats, line, result);
+            }
         });
-        handover.offer(delivery.id, decoded);
+        if let Some(kept) = kept {
+            handover.offer(delivery.id, kept);
+        }
         account
     }
 

@@ -295,14 +295,12 @@ impl Leg {
 
     /// The callee's side of a call inside the mesh.
     pub fn is_mesh_server(&self) -> bool {
-        let by_proxy = matches!(self.observer.kind, ObserverKind::Sidecar | ObserverKind::Gateway);
-        self.side == Side::Server && by_proxy && !self.is_entry()
+        self.side == Side::Server && self.observer.kind.is_proxy() && !self.is_entry()
     }
 
     /// The caller's side of a call inside the mesh, or out of it.
     pub fn is_mesh_client(&self) -> bool {
-        self.side == Side::Client
-            && matches!(self.observer.kind, ObserverKind::Sidecar | ObserverKind::Gateway)
+        self.side == Side::Client && self.observer.kind.is_proxy()
     }
 
     /// Names no trace, request, hop or ray: nothing but its connection, time and parties ties it to anything.

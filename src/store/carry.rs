@@ -6,14 +6,13 @@
 use super::commit::{BLOCK_ROWS, DELIVERY_ROWS, INSERT_BLOCK, INSERT_DELIVERY, lock_head, write_head};
 use super::kept::{self, Kept};
 use super::statement::{Bind, Tx, insert, stmt};
-use super::{Store, StoreError};
+use super::{Store, StoreError, journal};
 use crate::evidence::ledger::{Ledger, LogHead};
 
 /// Leaves that are read at a time.
 const LEAVES: i64 = 10_000;
 const JOURNAL_ROWS: usize = 1_024;
 const INSERT_ROWS: usize = 256;
-const JOURNAL_COLUMNS: &str = "call_id, now_id, at_us, delivery, what, finding, before, after, since_us";
 
 impl Store {
     /// Carries the deliveries that `target` does not hold yet, as far as the log goes when it gets there. `carried` is told the
@@ -105,19 +104,18 @@ async fn carry_tokens(from: &mut Tx, to: &mut Tx) -> Result<u64, StoreError> {
 async fn carry_journal(from: &mut Tx, to: &mut Tx) -> Result<u64, StoreError> {
     let (mut read, mut known, mut carried) = (0, 0, 0);
     loop {
-        let rows = journal_after(from, read, JOURNAL_ROWS).await?;
+        let rows = journal::after(from, read, JOURNAL_ROWS).await?;
         let Some(last) = rows.last() else { break };
         read = last.number;
-        let there = if carried == 0 { journal_after(to, known, rows.len()).await? } else { Vec::new() };
+        let there = if carried == 0 { journal::after(to, known, rows.len()).await? } else { Vec::new() };
         known = there.last().map_or(known, |row| row.number);
         if rows.iter().zip(&there).any(|(ours, theirs)| ours.entry != theirs.entry) {
             return Err(other_evidence());
         }
-        let binds = rows.into_iter().skip(there.len()).flat_map(|row| row.entry.binds()).collect();
-        let head = format!("insert into journal ({JOURNAL_COLUMNS})");
-        carried += to.execute_all(insert(&head, 9, binds, INSERT_ROWS, "")).await?;
+        let beyond = rows.into_iter().skip(there.len()).map(|row| row.entry);
+        carried += to.execute_all(journal::rows(beyond)).await?;
     }
-    if carried == 0 && !journal_after(to, known, 1).await?.is_empty() {
+    if carried == 0 && !journal::after(to, known, 1).await?.is_empty() {
         return Err(other_evidence());
     }
     let believed: Vec<(i64,)> = from.rows(stmt("select believed from journal_head")).await?;
@@ -125,47 +123,4 @@ async fn carry_journal(from: &mut Tx, to: &mut Tx) -> Result<u64, StoreError> {
     let update = stmt("update journal_head set believed = ? where believed < ?");
     to.execute(update.int(believed).int(believed)).await?;
     Ok(carried)
-}
-
-async fn journal_after(tx: &mut Tx, number: i64, limit: usize) -> Result<Vec<JournalRow>, StoreError> {
-    let select =
-        format!("select number, {JOURNAL_COLUMNS} from journal where number > ? order by number limit ?");
-    tx.rows(stmt(select).int(number).int(limit as i64)).await
-}
-
-/// The numbers are each database's own; the order is the same.
-#[derive(sqlx::FromRow)]
-struct JournalRow {
-    number: i64,
-    #[sqlx(flatten)]
-    entry: Entry,
-}
-
-#[derive(PartialEq, sqlx::FromRow)]
-struct Entry {
-    call_id: Vec<u8>,
-    now_id: Vec<u8>,
-    at_us: i64,
-    delivery: i64,
-    what: String,
-    finding: Option<String>,
-    before: Option<String>,
-    after: Option<String>,
-    since_us: Option<i64>,
-}
-
-impl Entry {
-    fn binds(self) -> [Bind; 9] {
-        [
-            Bind::bytes(self.call_id),
-            Bind::bytes(self.now_id),
-            Bind::int(self.at_us),
-            Bind::int(self.delivery),
-            Bind::text(&self.what),
-            Bind::Text(self.finding),
-            Bind::Text(self.before),
-            Bind::Text(self.after),
-            Bind::Int(self.since_us),
-        ]
-    }
 }

@@ -5,14 +5,13 @@ use super::calls::call_id;
 use super::error::inconsistent;
 use super::packed_leg::Code;
 use super::select::HOLDS;
-use super::statement::{Bind, Tx, insert, stmt};
+use super::statement::{Bind, Stmt, Tx, insert, stmt};
 use super::{Change, Store, StoreError};
 use crate::model::{CallId, JournalEntry, LegId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 const ROWS: usize = 256;
-const INSERT: &str =
-    "insert into journal (call_id, now_id, at_us, delivery, what, finding, before, after, since_us)";
+const COLUMNS: &str = "call_id, now_id, at_us, delivery, what, finding, before, after, since_us";
 const WIDTH: usize = 9;
 
 /// Writes what of the change's drafts had been believed, before the rows that said so are replaced; and how far everything
@@ -25,8 +24,7 @@ pub(super) async fn write(
 ) -> Result<(), StoreError> {
     if !change.journal.is_empty() {
         let entries = believed(tx, change, old).await?;
-        let binds = entries.iter().flat_map(binds).collect();
-        tx.execute_all(insert(INSERT, WIDTH, binds, ROWS, "")).await?;
+        tx.execute_all(rows(entries.iter().map(EntryRow::from))).await?;
     }
     if change.reaches_end {
         let update = stmt("update journal_head set believed = ? where believed < ?");
@@ -76,33 +74,16 @@ async fn counting(
     Ok(counting)
 }
 
-fn binds(e: &JournalEntry) -> [Bind; WIDTH] {
-    [
-        Bind::bytes(e.call.0),
-        Bind::bytes(e.now.0),
-        Bind::int(e.at.micros()),
-        Bind::int(e.delivery as i64),
-        Bind::text(e.what.as_str()),
-        Bind::maybe_text(e.finding.map(|f| f.as_str())),
-        Bind::maybe_text(e.before.as_deref()),
-        Bind::maybe_text(e.after.as_deref()),
-        Bind::Int(e.since.map(Timestamp::micros)),
-    ]
-}
-
 impl Store {
     /// What was taken back of calls that were known by any of these ids, in the order in which it was written.
     pub async fn journal(&self, ids: &[LegId]) -> Result<Vec<JournalEntry>, StoreError> {
         let mut rows: Vec<(i64, JournalEntry)> = Vec::new();
         let ids: Vec<Bind> = ids.iter().map(|id| Bind::bytes(id.0)).collect();
         for ids in ids.chunks(ROWS) {
-            let mut select = stmt(
-                "select number, call_id, now_id, at_us, delivery, what, finding, before, after, since_us from journal \
-                 where call_id in ",
-            );
+            let mut select = stmt(format!("select number, {COLUMNS} from journal where call_id in "));
             select.push_list(ids.to_vec());
-            for row in self.rows::<Numbered>(select).await? {
-                rows.push((row.number, row.entry()?));
+            for row in self.rows::<JournalRow>(select).await? {
+                rows.push((row.number, row.entry.entry()?));
             }
         }
         rows.sort_by_key(|(number, _)| *number);
@@ -110,9 +91,28 @@ impl Store {
     }
 }
 
+/// Entries after one, in their order.
+pub(super) async fn after(tx: &mut Tx, number: i64, limit: usize) -> Result<Vec<JournalRow>, StoreError> {
+    let select = format!("select number, {COLUMNS} from journal where number > ? order by number limit ?");
+    tx.rows(stmt(select).int(number).int(limit as i64)).await
+}
+
+/// The statements that append entries.
+pub(super) fn rows(entries: impl Iterator<Item = EntryRow>) -> Vec<Stmt> {
+    let binds = entries.flat_map(EntryRow::binds).collect();
+    insert(&format!("insert into journal ({COLUMNS})"), WIDTH, binds, ROWS, "")
+}
+
+/// The numbers are each database's own; the order is the same.
 #[derive(sqlx::FromRow)]
-struct Numbered {
-    number: i64,
+pub(super) struct JournalRow {
+    pub number: i64,
+    #[sqlx(flatten)]
+    pub entry: EntryRow,
+}
+
+#[derive(PartialEq, sqlx::FromRow)]
+pub(super) struct EntryRow {
     call_id: Vec<u8>,
     now_id: Vec<u8>,
     at_us: i64,
@@ -124,7 +124,37 @@ struct Numbered {
     since_us: Option<i64>,
 }
 
-impl Numbered {
+impl From<&JournalEntry> for EntryRow {
+    fn from(e: &JournalEntry) -> Self {
+        EntryRow {
+            call_id: e.call.0.to_vec(),
+            now_id: e.now.0.to_vec(),
+            at_us: e.at.micros(),
+            delivery: e.delivery as i64,
+            what: e.what.as_str().to_owned(),
+            finding: e.finding.map(|f| f.as_str().to_owned()),
+            before: e.before.clone(),
+            after: e.after.clone(),
+            since_us: e.since.map(Timestamp::micros),
+        }
+    }
+}
+
+impl EntryRow {
+    fn binds(self) -> [Bind; WIDTH] {
+        [
+            Bind::bytes(self.call_id),
+            Bind::bytes(self.now_id),
+            Bind::int(self.at_us),
+            Bind::int(self.delivery),
+            Bind::text(&self.what),
+            Bind::maybe_text(self.finding.as_deref()),
+            Bind::maybe_text(self.before.as_deref()),
+            Bind::maybe_text(self.after.as_deref()),
+            Bind::Int(self.since_us),
+        ]
+    }
+
     fn entry(self) -> Result<JournalEntry, StoreError> {
         let wrong = |e: String| inconsistent("journal", e);
         Ok(JournalEntry {

@@ -7,7 +7,7 @@ use super::error::inconsistent;
 use super::party::Party;
 use super::select::one_of;
 use super::statement::{Bind, Stmt, Tx, stmt};
-use super::statistics::{effect_code, level, status_code};
+use super::statistics::{SumsRow, effect_code, level, status_code};
 use super::{Db, Store, StoreError, bucket_text, dialect};
 use crate::model::{CountedParty, Dimension, EffectClass, StatisticFilter, StatusClass, Steps, Timestamp};
 use std::collections::HashMap;
@@ -45,22 +45,6 @@ pub struct StatisticRow {
     pub quantiles_us: Vec<Option<i64>>,
 }
 
-/// As the database gives it.
-#[derive(sqlx::FromRow)]
-struct Summed {
-    at_us: i64,
-    caller: i64,
-    callee: i64,
-    effect: i64,
-    status_class: i64,
-    calls: i64,
-    failed: i64,
-    request_body_bytes: i64,
-    response_body_bytes: i64,
-    duration_sum_us: i64,
-    durations: String,
-}
-
 impl Store {
     /// In the order of time, then of the dimensions. Steps and values without calls are not there. Of `most` + 1 rows the last
     /// only says that there are more.
@@ -71,7 +55,7 @@ impl Store {
             Db::Postgres(_) => dialect::POSTGRES_JOINED_DURATIONS,
         };
         let Some(select) = self.summed(&mut tx, &scope, joined).await? else { return Ok(Vec::new()) };
-        let rows: Vec<Summed> = tx.rows(select).await?;
+        let rows: Vec<SumsRow> = tx.rows(select).await?;
         let mut numbers: Vec<i64> = rows.iter().flat_map(|row| [row.caller, row.callee]).collect();
         numbers.sort_unstable();
         numbers.dedup();
@@ -154,7 +138,7 @@ fn groups(by: &[Dimension]) -> String {
 }
 
 fn told(
-    row: Summed,
+    row: SumsRow,
     scope: &StatisticScope<'_>,
     parties: &HashMap<i64, Party>,
 ) -> Result<StatisticRow, StoreError> {

@@ -48,17 +48,24 @@ const COLUMNS: &str = "level, at_us, caller, callee, effect, status_class, calls
 #[derive(sqlx::FromRow)]
 struct StoredRow {
     level: i64,
-    at_us: i64,
-    caller: i64,
-    callee: i64,
-    effect: i64,
-    status_class: i64,
-    calls: i64,
-    failed: i64,
-    request_body_bytes: i64,
-    response_body_bytes: i64,
-    duration_sum_us: i64,
-    durations: String,
+    #[sqlx(flatten)]
+    sums: SumsRow,
+}
+
+/// Of one row, or of several that are summed.
+#[derive(sqlx::FromRow)]
+pub(super) struct SumsRow {
+    pub at_us: i64,
+    pub caller: i64,
+    pub callee: i64,
+    pub effect: i64,
+    pub status_class: i64,
+    pub calls: i64,
+    pub failed: i64,
+    pub request_body_bytes: i64,
+    pub response_body_bytes: i64,
+    pub duration_sum_us: i64,
+    pub durations: String,
 }
 
 impl Store {
@@ -140,8 +147,8 @@ async fn stored(tx: &mut Tx, changes: &[(Place, Figures)]) -> Result<HashMap<Pla
     tx.rows::<StoredRow>(select).await?.into_iter().map(figures).collect()
 }
 
-fn figures(row: StoredRow) -> Result<(Place, Figures), StoreError> {
-    let place = [row.level, row.at_us, row.caller, row.callee, row.effect, row.status_class];
+fn figures(StoredRow { level, sums: row }: StoredRow) -> Result<(Place, Figures), StoreError> {
+    let place = [level, row.at_us, row.caller, row.callee, row.effect, row.status_class];
     let figures = Figures {
         calls: row.calls,
         failed: row.failed,

@@ -3,10 +3,6 @@
 use super::{Absent, Scene};
 use crate::model::{Assurance, Finding, FindingKind, IdentityKind, Leg, ObserverKind, Severity, Side};
 
-fn of_proxy(leg: &Leg) -> bool {
-    matches!(leg.observer.kind, ObserverKind::Sidecar | ObserverKind::Gateway)
-}
-
 /// A genuine certificate, but the caller's own proxy never saw this connection: a workload that went round its sidecar.
 pub fn no_client_leg(scene: &Scene) -> Option<Finding> {
     let call = scene.call;
@@ -39,7 +35,7 @@ pub fn lost(scene: &Scene) -> Option<Finding> {
     let [leg] = &call.legs[..] else { return None };
     let sent = leg.socket.is_some() && !NOT_SENT.iter().any(|flag| leg.flags.has(flag));
     let to_mesh = leg.peer.assurance == Assurance::Mtls && leg.peer.kind != IdentityKind::External;
-    if leg.side != Side::Client || !of_proxy(leg) || !sent || !to_mesh {
+    if leg.side != Side::Client || !leg.observer.kind.is_proxy() || !sent || !to_mesh {
         return None;
     }
     let sentence = format!(
@@ -92,8 +88,8 @@ pub fn status_mismatch(scene: &Scene) -> Option<Finding> {
 
 /// The two observers' clocks are further apart than the bound, told by a server side that lies outside its client side.
 pub fn clock_skew(scene: &Scene) -> Option<Finding> {
-    let client = scene.call.legs.iter().find(|l| l.side == Side::Client && of_proxy(l))?;
-    let server = scene.call.legs.iter().find(|l| l.side == Side::Server && of_proxy(l))?;
+    let client = scene.call.legs.iter().find(|l| l.side == Side::Client && l.observer.kind.is_proxy())?;
+    let server = scene.call.legs.iter().find(|l| l.side == Side::Server && l.observer.kind.is_proxy())?;
     let apart_us = (client.start.0 - server.start.0).max(server.start.0 - client.end().0);
     if apart_us <= scene.rules.skew_bound_us {
         return None;
