@@ -139,13 +139,13 @@ async fn correlate(
             office = store.office() => office,
             () = &mut stop => break,
         };
+        let (store, rules) = (store.in_office(&office), rules.clone());
         let until_stopped_or_lost = async {
             tokio::select! {
                 () = &mut stop => stopping = true,
                 () = office.lost() => tracing::warn!("the correlator's office was lost: it is asked for again"),
             }
         };
-        let (store, rules) = (store.clone(), rules.clone());
         task::run(store, rules, SystemClock, head.clone(), handover.clone(), until_stopped_or_lost).await;
         office.leave().await;
     }

@@ -110,6 +110,7 @@ async fn into_data(args: &ImportArgs, inputs: Vec<Input>, store: &Store, rules: 
         derive(store, rules).await?;
         return Ok(sent);
     };
+    let store = &store.in_office(&office);
     let deriving = task::keep_up(store, rules, &SystemClock, committed, &handover);
     let (sent, derived) = tokio::join!(sending, deriving);
     office.leave().await;

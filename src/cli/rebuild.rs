@@ -53,8 +53,9 @@ pub async fn run(args: RebuildArgs, place: &Place) -> Result<()> {
              rebuild"
         );
     };
-    store.reset_derived().await.context("cannot throw away what was derived")?;
-    derive_alone(&store, &rules).await?;
+    let in_office = store.in_office(&office);
+    in_office.reset_derived().await.context("cannot throw away what was derived")?;
+    derive_alone(&in_office, &rules).await?;
     office.leave().await;
     let totals = store.totals().await?;
     println!("{} derived from {}", progress::calls(totals.calls), progress::lines(totals.lines));
@@ -69,7 +70,7 @@ pub async fn derive(store: &Store, rules: &Rules) -> Result<()> {
     loop {
         if let Some(office) = store.try_office().await? {
             bar.finish_and_clear();
-            derive_alone(store, rules).await?;
+            derive_alone(&store.in_office(&office), rules).await?;
             office.leave().await;
             return Ok(());
         }

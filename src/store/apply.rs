@@ -4,10 +4,11 @@
 //! no such row and stops there. Rows that are replaced are looked up first, which nobody else can change meanwhile: that a call is
 //! there once rests on this, not on an index of all ids.
 
+use super::bulk::Target;
 use super::call_rows::{self, CallRows, leg_key};
 use super::error::inconsistent;
 use super::key_index::NewKeys;
-use super::statement::{Bind, Stmt, Tx, insert, stmt};
+use super::statement::{Bind, Stmt, Tx, stmt};
 use super::{
     Change, CoverageDelta, IndexedCall, Position, Store, StoreError, StoredReject, connections, heard,
     index_text, journal,
@@ -15,15 +16,14 @@ use super::{
 use crate::model::CallId;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Rows per statement.
-const ROWS: usize = 512;
 /// Numbers per `in` list.
 const IDS: usize = 512;
 
 impl Store {
-    /// Takes the correlator's office: raises the epoch, so that whoever held it before is fenced.
+    /// Takes the correlator's place in the evidence: raises the epoch, so that whoever had it before is fenced. `Fenced` when the
+    /// office under which we do so has been taken since.
     pub async fn take_correlator(&self) -> Result<Position, StoreError> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_in_office().await?;
         let position =
             raise_epoch(&mut tx, "update correlator set epoch = epoch + 1 returning position, epoch").await?;
         tx.commit().await?;
@@ -33,7 +33,7 @@ impl Store {
 
     /// Throws everything derived away and sets the position to 0, under a new epoch.
     pub async fn reset_derived(&self) -> Result<Position, StoreError> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_in_office().await?;
         let reset = "update correlator set epoch = epoch + 1, position = 0, call_count = 0, finding_count = 0, \
                      reject_count = 0, heard_us = 0 returning position, epoch";
         let position = raise_epoch(&mut tx, reset).await?;
@@ -81,12 +81,12 @@ impl Store {
         let mut rows = CallRows::of(&upserts, packed, &parties, first_number);
         let counts = [upserts.len() as i64 - old.len() as i64, rows.findings() - findings_gone];
         let (pairs, dead) = (std::mem::take(&mut rows.pairs), old.values().copied().collect());
-        tx.execute_all(rows.statements()).await?;
+        rows.write(&mut tx).await?;
         let runs = self.add_keys(&mut tx, NewKeys { pairs, dead, next_run }).await?;
 
-        let rejects = tx.execute_all(reject_rows(&change.rejects)).await? as i64;
+        let rejects = tx.insert(&REJECTS, reject_rows(&change.rejects)).await? as i64;
         connections::add(&mut tx, &change.connections).await?;
-        tx.execute_all(coverage_rows(&change.coverage)).await?;
+        tx.insert(&COVERAGE, coverage_rows(&change.coverage)).await?;
         heard::add(&mut tx, &change.heard).await?;
         self.add_statistics(&mut tx, &change.statistics).await?;
         let next = [first_number + upserts.len() as i64, runs.next_run];
@@ -159,7 +159,13 @@ async fn delete_calls(tx: &mut Tx, old: &BTreeMap<CallId, i64>) -> Result<i64, S
     Ok(findings)
 }
 
-fn reject_rows(rejects: &[StoredReject]) -> Vec<Stmt> {
+const REJECTS: Target = Target {
+    table: "reject",
+    columns: "delivery, line, source, received_at_us, reason, detail",
+    on_conflict: " on conflict do nothing",
+};
+
+fn reject_rows(rejects: &[StoredReject]) -> Vec<Bind> {
     let rows = rejects.iter().flat_map(|r| {
         [
             Bind::int(r.delivery as i64),
@@ -170,11 +176,20 @@ fn reject_rows(rejects: &[StoredReject]) -> Vec<Stmt> {
             Bind::text(&r.detail),
         ]
     });
-    let head = "insert into reject (delivery, line, source, received_at_us, reason, detail)";
-    insert(head, 6, rows.collect(), ROWS, " on conflict do nothing")
+    rows.collect()
 }
 
-fn coverage_rows(deltas: &[CoverageDelta]) -> Vec<Stmt> {
+const COVERAGE: Target = Target {
+    table: "coverage",
+    columns: "identity, hour_us, inbound_expected, inbound_seen, outbound_expected, outbound_seen",
+    on_conflict: " on conflict (identity, hour_us) do update set \
+        inbound_expected = coverage.inbound_expected + excluded.inbound_expected, \
+        inbound_seen = coverage.inbound_seen + excluded.inbound_seen, \
+        outbound_expected = coverage.outbound_expected + excluded.outbound_expected, \
+        outbound_seen = coverage.outbound_seen + excluded.outbound_seen",
+};
+
+fn coverage_rows(deltas: &[CoverageDelta]) -> Vec<Bind> {
     let mut merged: HashMap<(String, i64), [i64; 4]> = HashMap::new();
     for d in deltas {
         let sums = merged.entry((index_text(&d.identity).into_owned(), d.hour.micros())).or_default();
@@ -184,11 +199,5 @@ fn coverage_rows(deltas: &[CoverageDelta]) -> Vec<Stmt> {
     let rows = merged.into_iter().filter(|(_, sums)| *sums != [0; 4]).flat_map(|((identity, hour), sums)| {
         [Bind::text(&identity), Bind::int(hour)].into_iter().chain(sums.map(Bind::int))
     });
-    let head = "insert into coverage (identity, hour_us, inbound_expected, inbound_seen, outbound_expected, outbound_seen)";
-    let tail = " on conflict (identity, hour_us) do update set \
-                inbound_expected = coverage.inbound_expected + excluded.inbound_expected, \
-                inbound_seen = coverage.inbound_seen + excluded.inbound_seen, \
-                outbound_expected = coverage.outbound_expected + excluded.outbound_expected, \
-                outbound_seen = coverage.outbound_seen + excluded.outbound_seen";
-    insert(head, 6, rows.collect(), ROWS, tail)
+    rows.collect()
 }

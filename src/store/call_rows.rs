@@ -1,29 +1,39 @@
 //! A change's calls, keys and findings as rows. A call that changes is written anew under the next number.
 
+use super::bulk::Target;
 use super::key_run::{Pair, short};
 use super::packed_leg::Code;
 use super::party::Party;
-use super::statement::{Bind, Stmt, insert};
-use super::{IndexedCall, index_text};
+use super::statement::{Bind, Tx};
+use super::{IndexedCall, StoreError, index_text};
 use crate::model::{Call, CallId, Finding, TraceId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Rows per statement. On SQLite 512 take about two thirds of the time that 64 take.
-const ROWS: usize = 512;
 /// Calls are written together in buckets of 65,536.
 pub(super) const BUCKET_BITS: u32 = 16;
 const CALL_WIDTH: usize = 15;
 const FINDING_WIDTH: usize = 13;
-const INSERT_CALL: &str = "insert into call (number, bucket, id, start_us, lasted_us, caller, callee, principal, effect, \
-     basis, status_class, failed, duration_us, orphan, packed)";
-const INSERT_FINDING: &str = "insert into finding (number, ordinal, call_id, kind, severity, caller, callee, start_us, \
-     hour_us, end_us, raised_at_us, absent_observer, absent_instance)";
-const INSERT_BUCKET: &str = "insert into bucket (bucket, first_start_us, last_start_us)";
-const WIDEN_BUCKET: &str = " on conflict (bucket) do update set \
-     first_start_us = case when excluded.first_start_us < bucket.first_start_us \
-     then excluded.first_start_us else bucket.first_start_us end, \
-     last_start_us = case when excluded.last_start_us > bucket.last_start_us \
-     then excluded.last_start_us else bucket.last_start_us end";
+const CALLS: Target = Target {
+    table: "call",
+    columns: "number, bucket, id, start_us, lasted_us, caller, callee, principal, effect, basis, status_class, failed, \
+        duration_us, orphan, packed",
+    on_conflict: "",
+};
+const FINDINGS: Target = Target {
+    table: "finding",
+    columns: "number, ordinal, call_id, kind, severity, caller, callee, start_us, hour_us, end_us, raised_at_us, \
+        absent_observer, absent_instance",
+    on_conflict: "",
+};
+const BUCKETS: Target = Target {
+    table: "bucket",
+    columns: "bucket, first_start_us, last_start_us",
+    on_conflict: " on conflict (bucket) do update set \
+        first_start_us = case when excluded.first_start_us < bucket.first_start_us \
+        then excluded.first_start_us else bucket.first_start_us end, \
+        last_start_us = case when excluded.last_start_us > bucket.last_start_us \
+        then excluded.last_start_us else bucket.last_start_us end",
+};
 
 /// The key under which a call is found by the id of one of its legs: ids are hashes, so their beginning will do.
 pub(super) fn leg_key(id: &CallId) -> i64 {
@@ -124,12 +134,12 @@ impl CallRows {
         (self.findings.len() / FINDING_WIDTH) as i64
     }
 
-    pub(super) fn statements(self) -> Vec<Stmt> {
-        let mut statements = insert(INSERT_CALL, CALL_WIDTH, self.calls, ROWS, "");
-        statements.extend(insert(INSERT_FINDING, FINDING_WIDTH, self.findings, ROWS, ""));
+    pub(super) async fn write(self, tx: &mut Tx) -> Result<(), StoreError> {
+        tx.insert(&CALLS, self.calls).await?;
+        tx.insert(&FINDINGS, self.findings).await?;
         let buckets = self.buckets.into_iter().flat_map(|(b, (first, last))| [b, first, last]);
-        statements.extend(insert(INSERT_BUCKET, 3, buckets.map(Bind::int).collect(), ROWS, WIDEN_BUCKET));
-        statements
+        tx.insert(&BUCKETS, buckets.map(Bind::int).collect()).await?;
+        Ok(())
     }
 }
 

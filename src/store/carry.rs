@@ -3,16 +3,21 @@
 //! Each step is proven before it is written, and written together with the log's head or not at all: whatever breaks it off, the
 //! target's head tells where to go on. A target that holds anything else is refused.
 
-use super::commit::{BLOCK_ROWS, DELIVERY_ROWS, INSERT_BLOCK, INSERT_DELIVERY, lock_head, write_head};
+use super::bulk::Target;
+use super::commit::{BLOCKS, DELIVERIES, lock_head, write_head};
 use super::kept::{self, Kept};
-use super::statement::{Bind, Tx, insert, stmt};
+use super::statement::{Bind, Tx, stmt};
 use super::{Store, StoreError, journal};
 use crate::evidence::ledger::{Ledger, LogHead};
 
 /// Leaves that are read at a time.
 const LEAVES: i64 = 10_000;
 const JOURNAL_ROWS: usize = 1_024;
-const INSERT_ROWS: usize = 256;
+const TOKENS: Target = Target {
+    table: "token",
+    columns: "name, sha256, scopes, created_at_us",
+    on_conflict: " on conflict do nothing",
+};
 
 impl Store {
     /// Carries the deliveries that `target` does not hold yet, as far as the log goes when it gets there. `carried` is told the
@@ -64,8 +69,8 @@ impl Store {
                 "somebody else commits to the target meanwhile: stop that, and take a new target".to_owned(),
             ));
         }
-        tx.execute_all(insert(INSERT_BLOCK, 5, blocks, BLOCK_ROWS, "")).await?;
-        tx.execute_all(insert(INSERT_DELIVERY, 10, deliveries, DELIVERY_ROWS, "")).await?;
+        tx.insert(&BLOCKS, blocks).await?;
+        tx.insert(&DELIVERIES, deliveries).await?;
         write_head(&mut tx, to).await?;
         tx.commit().await
     }
@@ -95,8 +100,7 @@ async fn carry_tokens(from: &mut Tx, to: &mut Tx) -> Result<u64, StoreError> {
     let binds = tokens.into_iter().flat_map(|(name, sha256, scopes, created_at_us)| {
         [Bind::text(&name), Bind::bytes(sha256), Bind::text(&scopes), Bind::int(created_at_us)]
     });
-    let head = "insert into token (name, sha256, scopes, created_at_us)";
-    to.execute_all(insert(head, 4, binds.collect(), INSERT_ROWS, " on conflict do nothing")).await
+    to.insert(&TOKENS, binds.collect()).await
 }
 
 /// What had been believed cannot be derived again: it is carried, and how far it goes with it, so that deriving old ground at the
@@ -113,7 +117,7 @@ async fn carry_journal(from: &mut Tx, to: &mut Tx) -> Result<u64, StoreError> {
             return Err(other_evidence());
         }
         let beyond = rows.into_iter().skip(there.len()).map(|row| row.entry);
-        carried += to.execute_all(journal::rows(beyond)).await?;
+        carried += journal::append(to, beyond).await?;
     }
     if carried == 0 && !journal::after(to, known, 1).await?.is_empty() {
         return Err(other_evidence());

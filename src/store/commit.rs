@@ -4,8 +4,9 @@
 //! that several processes can commit side by side; the numbers are then taken in commit order and without gaps.
 
 use super::block::{self, Block};
+use super::bulk::Target;
 use super::error::inconsistent;
-use super::statement::{Bind, Stmt, Tx, insert, stmt, without_nul};
+use super::statement::{Bind, Tx, stmt, without_nul};
 use super::{Commit, Store, StoreError};
 use crate::evidence::commitment::{DeliveryLeaf, line_root};
 use crate::evidence::ledger::LogHead;
@@ -14,12 +15,17 @@ use crate::model::{Delivery, DeliveryId};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// Rows per statement: blocks are large.
-pub(super) const BLOCK_ROWS: usize = 8;
-pub(super) const DELIVERY_ROWS: usize = 64;
-pub(super) const INSERT_BLOCK: &str = "insert into block (delivery_id, part, first_line, line_count, packed)";
-pub(super) const INSERT_DELIVERY: &str = "insert into delivery (number, id, source, proxy, received_at_us, line_count, \
-                                          body_bytes, line_root, leaf_hash, secret)";
+pub(super) const BLOCKS: Target = Target {
+    table: "block",
+    columns: "delivery_id, part, first_line, line_count, packed",
+    // A block of the same delivery is the same block: another process is committing it, and one of us will be the first.
+    on_conflict: " on conflict do nothing",
+};
+pub(super) const DELIVERIES: Target = Target {
+    table: "delivery",
+    columns: "number, id, source, proxy, received_at_us, line_count, body_bytes, line_root, leaf_hash, secret",
+    on_conflict: "",
+};
 
 /// A delivery made ready: all that is written but its number.
 struct Prepared {
@@ -61,7 +67,7 @@ impl Store {
         if new.is_empty() {
             return Ok(numbers);
         }
-        tx.execute_all(block_rows(&mut new)).await?;
+        tx.insert(&BLOCKS, block_rows(&mut new)).await?;
         let head = lock_head(&mut tx).await?;
         // Whoever held the head before us may have committed some of them.
         take_known(&mut tx, &mut new, &mut numbers).await?;
@@ -147,7 +153,7 @@ async fn take_known(
 }
 
 /// By id, so that two processes that write the same deliveries wait for each other in one order only.
-fn block_rows(new: &mut [Prepared]) -> Vec<Stmt> {
+fn block_rows(new: &mut [Prepared]) -> Vec<Bind> {
     let mut by_id: Vec<&mut Prepared> = new.iter_mut().collect();
     by_id.sort_by_key(|p| p.id);
     let mut rows = Vec::new();
@@ -162,8 +168,7 @@ fn block_rows(new: &mut [Prepared]) -> Vec<Stmt> {
             ]);
         }
     }
-    // A block of the same delivery is the same block: another process is committing it, and one of us will be the first.
-    insert(INSERT_BLOCK, 5, rows, BLOCK_ROWS, " on conflict do nothing")
+    rows
 }
 
 /// An update that changes nothing: it locks the row on both databases, until the transaction ends.
@@ -204,7 +209,7 @@ async fn append(
         numbers.insert(prepared.id, Numbered { number, is_new: true });
         rows.extend(delivery_row(number as i64, prepared));
     }
-    tx.execute_all(insert(INSERT_DELIVERY, 10, rows, DELIVERY_ROWS, "")).await?;
+    tx.insert(&DELIVERIES, rows).await?;
     write_head(tx, &head).await
 }
 

@@ -4,7 +4,8 @@
 //! uses that hang together, whatever the order in which they became known. Whether a span explains a call is the asker's
 //! judgement.
 
-use super::statement::{Bind, Stmt, Tx, insert, stmt};
+use super::bulk::Target;
+use super::statement::{Bind, Stmt, Tx, stmt};
 use super::{Connection, Store, StoreError, index_text};
 use crate::model::{CONNECTION_SLACK_US, Holder, SocketPair, Timestamp};
 use sha2::{Digest, Sha256};
@@ -14,7 +15,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 const SOCKETS: usize = 512;
 /// Rows per statement.
 const ROWS: usize = 64;
-const INSERT: &str = "insert into connection (socket, first_us, proxy, party, last_us)";
+const SPANS: Target =
+    Target { table: "connection", columns: "socket, first_us, proxy, party, last_us", on_conflict: "" };
 
 /// Hash of a socket and its holder: their spans, first and last use in microseconds.
 type Spans = BTreeMap<(Vec<u8>, Holder), BTreeSet<(i64, i64)>>;
@@ -60,7 +62,7 @@ pub(super) async fn add(tx: &mut Tx, uses: &[Connection]) -> Result<(), StoreErr
     for gone in gone.chunks(ROWS) {
         tx.execute(delete(gone)).await?;
     }
-    tx.execute_all(insert(INSERT, 5, added, ROWS, "")).await?;
+    tx.insert(&SPANS, added).await?;
     Ok(())
 }
 

@@ -34,7 +34,12 @@ pub(super) const SQLITE_DURABLE: &str = "pragma synchronous = full; begin immedi
 pub(super) const POSTGRES_DURABLE: &str = "begin";
 /// Begins one whose commit does not wait for the disk; a later durable one takes it along.
 pub(super) const SQLITE_DERIVED: &str = "pragma synchronous = normal; begin immediate";
-pub(super) const POSTGRES_DERIVED: &str = "begin; set local synchronous_commit = off";
+pub(super) const POSTGRES_DERIVED: &str = "begin; set local synchronous_commit = off; \
+     set local application_name = 'calltrail deriving'; set local idle_in_transaction_session_timeout = '15s'";
+/// Begins a durable one of whoever holds the correlator's office. The name is that by which its transaction is found and ended when
+/// it is paused in the middle of it; should that not be allowed, its time runs out.
+pub(super) const POSTGRES_IN_OFFICE: &str = "begin; set local application_name = 'calltrail deriving'; \
+     set local idle_in_transaction_session_timeout = '15s'";
 
 /// Begins a transaction that sees one state of the database. On SQLite any transaction that only reads does.
 pub(super) const POSTGRES_SNAPSHOT: &str = "begin isolation level repeatable read read only";
@@ -47,7 +52,19 @@ pub(super) const POSTGRES_JOINED_DURATIONS: &str = "string_agg(durations, '')";
 pub(super) const POSTGRES_OFFICE_SETTINGS: &str =
     "set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3";
 /// Advisory locks are numbers; this one reads "calltrai".
-pub(super) const POSTGRES_TAKE_OFFICE: &str = "select pg_try_advisory_lock(7161124095561720169)";
+pub(super) const POSTGRES_LOCK_OFFICE: &str = "select pg_try_advisory_lock(7161124095561720169)";
+/// For whoever has the lock. The lease is short enough for another process to follow within ten seconds, and six times as long as
+/// the pause between two renewals.
+pub(super) const POSTGRES_NEW_TERM: &str = "update lease set term = term + 1, until = clock_timestamp() + interval '6 seconds' \
+     returning term";
+pub(super) const POSTGRES_RENEW_LEASE: &str =
+    "update lease set until = clock_timestamp() + interval '6 seconds' where term = $1";
+/// Ends, when the lease has run out, the session that holds the lock (the two halves of its number) and the transactions of whoever
+/// derived: these hold the correlator's row. Not what has moved a moment ago: somebody may have the lock and not yet the lease.
+pub(super) const POSTGRES_END_OUTLIVED: &str = "select pg_terminate_backend(a.pid, 1000) from pg_stat_activity a, lease l \
+     where l.until < clock_timestamp() and a.state_change < clock_timestamp() - interval '1 second' and a.datname = current_database() and a.pid <> pg_backend_pid() \
+     and (a.application_name = 'calltrail deriving' or a.pid in (select k.pid from pg_locks k where k.locktype = 'advisory' \
+     and k.granted and k.classid = 1667329132 and k.objid = 1953653097 and k.database = a.datid))";
 pub(super) const POSTGRES_LEAVE_OFFICE: &str = "select pg_advisory_unlock(7161124095561720169)";
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //! Everything here grows with the evidence (sums, extremes, bits that are set) or is replaced in ranges, so that the order in
 //! which lines come does not matter.
 
-use super::statement::{Bind, Stmt, Tx, insert, stmt};
+use super::bulk::Target;
+use super::statement::{Bind, Tx, stmt};
 use super::{Store, StoreError, index_text};
 use crate::model::source::{BlindWindow, ObserverRecord, Source};
 use crate::model::{BlindReason, Timestamp};
@@ -87,25 +88,26 @@ impl Store {
     /// derived, and holds for what was derived before as well.
     pub async fn declare(&self, grace_us: i64, outages: &[BlindWindow]) -> Result<(), StoreError> {
         let mut tx = self.begin_derived().await?;
+        self.enter_office(&mut tx).await?;
         tx.execute(stmt("update correlator set grace_us = ?").int(grace_us)).await?;
         let declared = BlindReason::Declared.as_str();
         tx.execute(stmt("delete from blind_window where reason = ?").text(declared)).await?;
-        tx.execute_all(window_rows(outages)).await?;
+        tx.insert(&WINDOWS, window_rows(outages)).await?;
         tx.commit().await
     }
 }
 
 pub(super) async fn add(tx: &mut Tx, heard: &Heard) -> Result<(), StoreError> {
-    tx.execute_all(source_rows(&heard.sources)).await?;
-    tx.execute_all(observer_rows(&heard.observers)).await?;
-    tx.execute_all(pulse_rows(&heard.pulses)).await?;
-    tx.execute_all(reporter_rows(&heard.reporters)).await?;
+    tx.insert(&SOURCES, source_rows(&heard.sources)).await?;
+    tx.insert(&OBSERVERS, observer_rows(&heard.observers)).await?;
+    tx.insert(&PULSES, pulse_rows(&heard.pulses)).await?;
+    tx.insert(&REPORTERS, reporter_rows(&heard.reporters)).await?;
     for silences in &heard.silences {
         let delete =
             "delete from blind_window where observer = ? and reason = ? and after_us >= ? and after_us < ?";
         let delete = stmt(delete).text(&index_text(&silences.observer)).text(BlindReason::Silent.as_str());
         tx.execute(delete.int(silences.from.micros()).int(silences.to.micros())).await?;
-        tx.execute_all(window_rows(&silences.windows)).await?;
+        tx.insert(&WINDOWS, window_rows(&silences.windows)).await?;
     }
     let latest = heard.latest.micros();
     let update = "update correlator set heard_us = ? where heard_us < ?";
@@ -113,34 +115,42 @@ pub(super) async fn add(tx: &mut Tx, heard: &Heard) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn source_rows(sources: &[Source]) -> Vec<Stmt> {
+const SOURCES: Target = Target {
+    table: "source",
+    columns: "name, deliveries, lines, rejects, first_received_us, last_received_us",
+    on_conflict: " on conflict (name) do update set deliveries = source.deliveries + excluded.deliveries, \
+        lines = source.lines + excluded.lines, rejects = source.rejects + excluded.rejects, \
+        first_received_us = case when excluded.first_received_us < source.first_received_us \
+        then excluded.first_received_us else source.first_received_us end, \
+        last_received_us = case when excluded.last_received_us > source.last_received_us \
+        then excluded.last_received_us else source.last_received_us end",
+};
+
+fn source_rows(sources: &[Source]) -> Vec<Bind> {
     let rows = sources.iter().flat_map(|s| {
         let counts = [s.deliveries, s.lines, s.rejects, s.first_received.micros(), s.last_received.micros()];
         std::iter::once(Bind::text(&s.name)).chain(counts.map(Bind::int))
     });
-    let head = "insert into source (name, deliveries, lines, rejects, first_received_us, last_received_us)";
-    let tail = " on conflict (name) do update set deliveries = source.deliveries + excluded.deliveries, \
-                lines = source.lines + excluded.lines, rejects = source.rejects + excluded.rejects, \
-                first_received_us = case when excluded.first_received_us < source.first_received_us \
-                then excluded.first_received_us else source.first_received_us end, \
-                last_received_us = case when excluded.last_received_us > source.last_received_us \
-                then excluded.last_received_us else source.last_received_us end";
-    insert(head, 6, rows.collect(), ROWS, tail)
+    rows.collect()
 }
 
 /// Of the format the newest hour counts, and of that hour all fields that any line had.
-const OBSERVER_TAIL: &str = " on conflict (source, kind, name, identity) do update set legs = observer.legs + excluded.legs, \
-     first_received_us = case when excluded.first_received_us < observer.first_received_us \
-     then excluded.first_received_us else observer.first_received_us end, \
-     last_received_us = case when excluded.last_received_us > observer.last_received_us \
-     then excluded.last_received_us else observer.last_received_us end, \
-     format_fields = case when observer.format_hour_us is null or excluded.format_hour_us > observer.format_hour_us \
-     then excluded.format_fields when excluded.format_hour_us = observer.format_hour_us \
-     then observer.format_fields | excluded.format_fields else observer.format_fields end, \
-     format_hour_us = case when observer.format_hour_us is null or excluded.format_hour_us > observer.format_hour_us \
-     then excluded.format_hour_us else observer.format_hour_us end";
+const OBSERVERS: Target = Target {
+    table: "observer",
+    columns: "source, kind, name, identity, legs, first_received_us, last_received_us, format_hour_us, format_fields",
+    on_conflict: " on conflict (source, kind, name, identity) do update set legs = observer.legs + excluded.legs, \
+        first_received_us = case when excluded.first_received_us < observer.first_received_us \
+        then excluded.first_received_us else observer.first_received_us end, \
+        last_received_us = case when excluded.last_received_us > observer.last_received_us \
+        then excluded.last_received_us else observer.last_received_us end, \
+        format_fields = case when observer.format_hour_us is null or excluded.format_hour_us > observer.format_hour_us \
+        then excluded.format_fields when excluded.format_hour_us = observer.format_hour_us \
+        then observer.format_fields | excluded.format_fields else observer.format_fields end, \
+        format_hour_us = case when observer.format_hour_us is null or excluded.format_hour_us > observer.format_hour_us \
+        then excluded.format_hour_us else observer.format_hour_us end",
+};
 
-fn observer_rows(observers: &[ObserverRecord]) -> Vec<Stmt> {
+fn observer_rows(observers: &[ObserverRecord]) -> Vec<Bind> {
     let rows = observers.iter().flat_map(|o| {
         [
             Bind::text(&o.source),
@@ -154,22 +164,30 @@ fn observer_rows(observers: &[ObserverRecord]) -> Vec<Stmt> {
             Bind::Int(o.format.map(|format| format.fields)),
         ]
     });
-    let head = "insert into observer (source, kind, name, identity, legs, first_received_us, last_received_us, \
-                format_hour_us, format_fields)";
-    insert(head, 9, rows.collect(), ROWS, OBSERVER_TAIL)
+    rows.collect()
 }
 
-fn pulse_rows(pulses: &[Pulse]) -> Vec<Stmt> {
+const PULSES: Target = Target {
+    table: "pulse",
+    columns: "observer, hour_us, minutes",
+    on_conflict: " on conflict (observer, hour_us) do update set minutes = pulse.minutes | excluded.minutes",
+};
+
+fn pulse_rows(pulses: &[Pulse]) -> Vec<Bind> {
     let rows = pulses.iter().flat_map(|p| {
         let numbers = [p.hour.micros(), p.minutes as i64];
         std::iter::once(Bind::text(&index_text(&p.observer))).chain(numbers.map(Bind::int))
     });
-    let head = "insert into pulse (observer, hour_us, minutes)";
-    let tail = " on conflict (observer, hour_us) do update set minutes = pulse.minutes | excluded.minutes";
-    insert(head, 3, rows.collect(), ROWS, tail)
+    rows.collect()
 }
 
-fn reporter_rows(reporters: &[(String, String, i64)]) -> Vec<Stmt> {
+const REPORTERS: Target = Target {
+    table: "reporter",
+    columns: "identity, source, legs",
+    on_conflict: " on conflict (identity, source) do update set legs = reporter.legs + excluded.legs",
+};
+
+fn reporter_rows(reporters: &[(String, String, i64)]) -> Vec<Bind> {
     let mut merged: BTreeMap<(String, &str), i64> = BTreeMap::new();
     for (identity, source, legs) in reporters {
         *merged.entry((index_text(identity).into_owned(), source)).or_default() += legs;
@@ -178,16 +196,19 @@ fn reporter_rows(reporters: &[(String, String, i64)]) -> Vec<Stmt> {
         .into_iter()
         .filter(|(_, legs)| *legs != 0)
         .flat_map(|((identity, source), legs)| [Bind::text(&identity), Bind::text(source), Bind::int(legs)]);
-    let head = "insert into reporter (identity, source, legs)";
-    let tail = " on conflict (identity, source) do update set legs = reporter.legs + excluded.legs";
-    insert(head, 3, rows.collect(), ROWS, tail)
+    rows.collect()
 }
 
-fn window_rows(windows: &[BlindWindow]) -> Vec<Stmt> {
+const WINDOWS: Target = Target {
+    table: "blind_window",
+    columns: "observer, reason, after_us, from_us, to_us, known_us",
+    on_conflict: " on conflict do nothing",
+};
+
+fn window_rows(windows: &[BlindWindow]) -> Vec<Bind> {
     let rows = windows.iter().flat_map(|w| {
         let times = [w.after, w.from, w.to, w.known].map(|time| Bind::int(time.micros()));
         [Bind::text(&index_text(&w.observer)), Bind::text(w.reason.as_str())].into_iter().chain(times)
     });
-    let head = "insert into blind_window (observer, reason, after_us, from_us, to_us, known_us)";
-    insert(head, 6, rows.collect(), ROWS, " on conflict do nothing")
+    rows.collect()
 }

@@ -1,17 +1,19 @@
 //! The journal: what had been believed and is no longer. It is written with the change that takes it back and never changed, and
 //! it stays when what is derived is thrown away.
 
+use super::bulk::Target;
 use super::calls::call_id;
 use super::error::inconsistent;
 use super::packed_leg::Code;
 use super::select::HOLDS;
-use super::statement::{Bind, Stmt, Tx, insert, stmt};
+use super::statement::{Bind, Tx, stmt};
 use super::{Change, Store, StoreError};
 use crate::model::{CallId, JournalEntry, LegId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 const ROWS: usize = 256;
 const COLUMNS: &str = "call_id, now_id, at_us, delivery, what, finding, before, after, since_us";
+const ENTRIES: Target = Target { table: "journal", columns: COLUMNS, on_conflict: "" };
 const WIDTH: usize = 9;
 
 /// Writes what of the change's drafts had been believed, before the rows that said so are replaced; and how far everything
@@ -24,7 +26,7 @@ pub(super) async fn write(
 ) -> Result<(), StoreError> {
     if !change.journal.is_empty() {
         let entries = believed(tx, change, old).await?;
-        tx.execute_all(rows(entries.iter().map(EntryRow::from))).await?;
+        append(tx, entries.iter().map(EntryRow::from)).await?;
     }
     if change.reaches_end {
         let update = stmt("update journal_head set believed = ? where believed < ?");
@@ -97,10 +99,9 @@ pub(super) async fn after(tx: &mut Tx, number: i64, limit: usize) -> Result<Vec<
     tx.rows(stmt(select).int(number).int(limit as i64)).await
 }
 
-/// The statements that append entries.
-pub(super) fn rows(entries: impl Iterator<Item = EntryRow>) -> Vec<Stmt> {
-    let binds = entries.flat_map(EntryRow::binds).collect();
-    insert(&format!("insert into journal ({COLUMNS})"), WIDTH, binds, ROWS, "")
+/// In their order; how many.
+pub(super) async fn append(tx: &mut Tx, entries: impl Iterator<Item = EntryRow>) -> Result<u64, StoreError> {
+    tx.insert(&ENTRIES, entries.flat_map(EntryRow::binds).collect()).await
 }
 
 /// The numbers are each database's own; the order is the same.

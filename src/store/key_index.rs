@@ -4,9 +4,10 @@
 //! one piece. Runs do not change: what a process has once read of one it keeps. Which runs there are is asked of the database
 //! each time, in the asker's own transaction.
 
+use super::bulk::Target;
 use super::error::inconsistent;
 use super::key_run::{self, Filter, Pair};
-use super::statement::{Bind, Tx, insert, stmt};
+use super::statement::{Bind, Tx, stmt};
 use super::{Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,8 +22,9 @@ const SMALL: i64 = 65_536;
 const PLACE_BITS: u32 = 20;
 /// Ids per `in` list.
 const IDS: usize = 512;
-/// Rows per statement.
-const ROWS: usize = 64;
+const RUNS: Target =
+    Target { table: "key_run", columns: "id, pairs, base, dead, firsts, filter", on_conflict: "" };
+const CHUNKS: Target = Target { table: "key_chunk", columns: "place, bytes", on_conflict: "" };
 
 /// What is kept in memory of a run.
 pub(super) struct Run {
@@ -162,14 +164,13 @@ impl NewRuns {
             Bind::bytes(key_run::words_to_bytes(&run.firsts)),
             Bind::bytes(key_run::words_to_bytes(&run.filter.0)),
         ];
-        let head = "insert into key_run (id, pairs, base, dead, firsts, filter)";
-        tx.execute_all(insert(head, 6, row, 1, "")).await?;
+        tx.insert(&RUNS, row).await?;
         let places = id << PLACE_BITS..;
         let chunks: Vec<Bind> = places
             .zip(run.chunks)
             .flat_map(|(place, bytes)| [Bind::int(place), Bind::bytes(bytes)])
             .collect();
-        tx.execute_all(insert("insert into key_chunk (place, bytes)", 2, chunks, ROWS, "")).await?;
+        tx.insert(&CHUNKS, chunks).await?;
         let small = pairs.len() as i64 <= SMALL;
         let (base, firsts, filter) = (run.base, run.firsts, run.filter);
         self.runs.push(Arc::new(Run { id, base, firsts, filter, pairs: small.then(|| pairs.to_vec()) }));

@@ -22,12 +22,13 @@
 //! | `summary` | counts and quantiles for dashboards |
 //! | `packed`, `packed_leg`, `packed_text`, `dictionary` | the whole call as bytes, compressed |
 //! | `tokens` | bearer tokens |
-//! | `statement`, `dialect` | the drivers, and where they differ |
+//! | `statement`, `bulk`, `dialect` | the drivers, many rows at once, and where they differ |
 
 mod apply;
 mod backup;
 mod block;
 mod bucket_text;
+mod bulk;
 mod call_rows;
 mod calls;
 mod carry;
@@ -90,6 +91,8 @@ pub struct Store {
     remembered: Arc<remembered::Remembered>,
     /// Only where it derives.
     recent: Option<Arc<Mutex<recent::Recent>>>,
+    /// Under which it derives, where others may take that over.
+    term: Option<i64>,
 }
 
 #[derive(Clone)]

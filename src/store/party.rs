@@ -1,13 +1,15 @@
 //! Texts that calls repeat, as numbers: the parties of a call, and principals, which have keys of their own so that no service is
 //! taken for one. A text keeps its number for ever.
 
-use super::statement::{Bind, Tx, insert, stmt};
+use super::bulk::Target;
+use super::statement::{Bind, Tx, stmt};
 use super::{Store, StoreError, index_text};
 use crate::model::Identity;
 use std::collections::{BTreeSet, HashMap};
 
-/// Rows per statement, keys per `in` list.
+/// Keys per `in` list.
 const ROWS: usize = 512;
+const PARTIES: Target = Target { table: "party", columns: "id, key, name", on_conflict: "" };
 
 /// By its key, and by the name for people.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,7 +58,7 @@ impl Store {
         let rows = (first..)
             .zip(&new)
             .flat_map(|(id, party)| [Bind::int(id), Bind::text(&party.key), Bind::text(&party.name)]);
-        tx.execute_all(insert("insert into party (id, key, name)", 3, rows.collect(), ROWS, "")).await?;
+        tx.insert(&PARTIES, rows.collect()).await?;
         known.extend(new.into_iter().cloned().zip(first..));
         Ok(known)
     }

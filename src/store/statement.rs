@@ -35,6 +35,15 @@ impl Bind {
         Bind::Bytes(Some(value.into()))
     }
 
+    /// About what it takes on the way.
+    pub(super) fn bytes_long(&self) -> usize {
+        match self {
+            Bind::Int(_) => 8,
+            Bind::Text(text) => text.as_ref().map_or(0, String::len),
+            Bind::Bytes(bytes) => bytes.as_ref().map_or(0, Vec::len),
+        }
+    }
+
     fn add_to<A: Arguments>(self, arguments: &mut A) -> Result<(), sqlx::error::BoxDynError>
     where
         for<'q> Option<i64>: sqlx::Encode<'q, A::Database> + sqlx::Type<A::Database>,
@@ -64,6 +73,20 @@ pub(super) fn stmt(sql: impl Into<Cow<'static, str>>) -> Stmt {
 }
 
 impl Stmt {
+    pub(super) fn new(sql: String, binds: Vec<Bind>) -> Self {
+        Stmt { sql: sql.into(), binds }
+    }
+
+    #[cfg(test)]
+    pub(super) fn sql(&self) -> &str {
+        &self.sql
+    }
+
+    #[cfg(test)]
+    pub(super) fn binds(&self) -> &[Bind] {
+        &self.binds
+    }
+
     pub(super) fn int(self, value: i64) -> Self {
         self.bind(Bind::int(value))
     }
@@ -121,7 +144,7 @@ where
 }
 
 /// `(?, ?, ?)`.
-fn places(count: usize) -> String {
+pub(super) fn places(count: usize) -> String {
     let mut text = String::with_capacity(3 * count + 2);
     text.push('(');
     for i in 0..count {
@@ -129,27 +152,6 @@ fn places(count: usize) -> String {
     }
     text.push(')');
     text
-}
-
-/// The rows of one `insert`, as statements of many rows each. Their sizes are powers of two, so that few texts are prepared.
-pub(super) fn insert(head: &str, width: usize, rows: Vec<Bind>, max_rows: usize, tail: &str) -> Vec<Stmt> {
-    debug_assert_eq!(rows.len() % width, 0);
-    let (mut left, mut statements, mut values) = (rows.len() / width, Vec::new(), rows.into_iter());
-    let row = places(width);
-    while left > 0 {
-        let take = max_rows.min(1 << left.ilog2());
-        let mut sql = String::with_capacity(head.len() + take * (row.len() + 2) + tail.len() + 9);
-        sql.push_str(head);
-        sql.push_str(" values ");
-        for i in 0..take {
-            sql.push_str(if i == 0 { "" } else { ", " });
-            sql.push_str(&row);
-        }
-        sql.push_str(tail);
-        statements.push(Stmt { sql: sql.into(), binds: values.by_ref().take(take * width).collect() });
-        left -= take;
-    }
-    statements
 }
 
 /// What a query answers with: `derive(FromRow)` or a tuple.
@@ -192,6 +194,13 @@ impl Store {
     /// with the correlator's position. It does not wait for the disk.
     pub(super) async fn begin_derived(&self) -> Result<Tx, StoreError> {
         self.begin_as(dialect::SQLITE_DERIVED, dialect::POSTGRES_DERIVED).await
+    }
+
+    /// A durable one of whoever holds the correlator's office.
+    pub(super) async fn begin_in_office(&self) -> Result<Tx, StoreError> {
+        let mut tx = self.begin_as(dialect::SQLITE_DURABLE, dialect::POSTGRES_IN_OFFICE).await?;
+        self.enter_office(&mut tx).await?;
+        Ok(tx)
     }
 
     async fn begin_as(&self, sqlite: &'static str, postgres: &'static str) -> Result<Tx, StoreError> {
@@ -266,16 +275,6 @@ impl Tx {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn seven_rows_are_inserted_by_statements_of_four_two_and_one() {
-        let rows = (0..14).map(Bind::int).collect();
-        let statements = insert("insert into t (a, b)", 2, rows, 100, " on conflict do nothing");
-        let sizes: Vec<usize> = statements.iter().map(|s| s.binds.len() / 2).collect();
-        assert_eq!(sizes, [4, 2, 1]);
-        assert_eq!(statements[1].sql, "insert into t (a, b) values (?, ?), (?, ?) on conflict do nothing");
-        assert_eq!(statements[2].binds, [Bind::int(12), Bind::int(13)]);
-    }
 
     #[test]
     fn a_list_of_three_is_filled_up_to_four() {

@@ -5,8 +5,9 @@
 //! row whose sums become nothing is gone. All could be made of the minutes of the pairs, but not in the time that a dashboard has.
 
 use super::bucket_text;
+use super::bulk::Target;
 use super::party::Party;
-use super::statement::{Bind, Stmt, Tx, insert, stmt};
+use super::statement::{Bind, Stmt, Tx, stmt};
 use super::{Store, StoreError};
 use crate::model::statistic::{DAY_US, HOUR_US, MINUTE_US};
 use crate::model::{CountedParty, EffectClass, Figures, StatisticDelta, StatusClass};
@@ -90,8 +91,7 @@ impl Store {
                     false => rows.extend(row(place, &figures)),
                 }
             }
-            let head = format!("insert into statistic ({COLUMNS})");
-            tx.execute_all(insert(&head, WIDTH, rows, ROWS, REPLACE)).await?;
+            tx.insert(&SUMS, rows).await?;
             tx.execute_all(gone).await?;
         }
         Ok(())
@@ -160,6 +160,7 @@ fn figures(StoredRow { level, sums: row }: StoredRow) -> Result<(Place, Figures)
     Ok((place, figures))
 }
 
+const SUMS: Target = Target { table: "statistic", columns: COLUMNS, on_conflict: REPLACE };
 const REPLACE: &str = " on conflict (level, at_us, caller, callee, effect, status_class) do update set \
      calls = excluded.calls, failed = excluded.failed, request_body_bytes = excluded.request_body_bytes, \
      response_body_bytes = excluded.response_body_bytes, duration_sum_us = excluded.duration_sum_us, \

@@ -19,3 +19,8 @@ pub fn required(name: &str) -> String {
         panic!("{name} is not set: run the tests with `cargo xtask test`, which installs what it names")
     })
 }
+
+/// A file that comes with the project.
+pub fn project_file(path: &str) -> String {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path).to_str().unwrap().to_owned()
+}

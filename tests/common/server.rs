@@ -172,6 +172,13 @@ impl Calltrail {
         self.wait()
     }
 
+    /// STOP pauses it, CONT lets it go on.
+    pub fn signal(&self, name: &str) {
+        let sent =
+            Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
     /// SIGTERM alone; a second one would end the program at once.
     pub fn ask_to_stop(&self) {
         let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();

@@ -2,7 +2,7 @@
 
 use crate::bed::Bed;
 use crate::fixtures::*;
-use calltrail::store::{Location, Store, StoreError, TokenRow};
+use calltrail::store::{Change, Location, Store, StoreError, TokenRow};
 
 pub async fn what_was_written_is_there_after_opening_again(bed: &Bed) {
     let sent = delivery("mesh", &[b"one"]);
@@ -134,17 +134,49 @@ async fn one_process_at_a_time_holds_the_correlators_office() {
         assert!(bed.store.try_office().await.unwrap().is_none());
 
         // Its session ends without its doing: it hears of that, and whoever waits has the office.
-        let (_, waited) = tokio::join!(
-            bed.bytes(
-                "select pid::text::bytea from pg_locks, lateral pg_terminate_backend(pid) \
-                 where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())",
-            ),
-            async {
-                held.lost().await;
-                bed.store.office().await
-            }
-        );
+        let (_, waited) = tokio::join!(end_whoever_holds_the_office(bed), async {
+            held.lost().await;
+            bed.store.office().await
+        });
         waited.leave().await;
     })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_was_followed_writes_nothing_any_more() {
+    crate::bed::on_postgres(async |bed: &Bed| {
+        let mut held = bed.store.try_office().await.unwrap().expect("nobody has it yet");
+        let first = bed.store.in_office(&held);
+        let at = first.take_correlator().await.unwrap();
+        first.declare(1, &[]).await.unwrap();
+        end_whoever_holds_the_office(bed).await;
+        held.lost().await;
+
+        let other = bed.another().await;
+        let next = other.try_office().await.unwrap().expect("the first one's session has ended");
+        let second = other.in_office(&next);
+        let change = Change { epoch: at.epoch, from: 0, to: 0, ..Change::default() };
+        first.apply(&change).await.expect("nobody has written since: it is not too late yet");
+        let at = second.take_correlator().await.unwrap();
+        for refused in [
+            first.apply(&change).await,
+            first.take_correlator().await.map(drop),
+            first.declare(1, &[]).await,
+            first.reset_derived().await.map(drop),
+        ] {
+            assert!(matches!(refused, Err(StoreError::Fenced)), "{refused:?}");
+        }
+        second.apply(&Change { epoch: at.epoch, ..change }).await.expect("nobody has come between");
+        next.leave().await;
+    })
+    .await;
+}
+
+async fn end_whoever_holds_the_office(bed: &Bed) {
+    bed.bytes(
+        "select pid::text::bytea from pg_locks, lateral pg_terminate_backend(pid) \
+         where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())",
+    )
     .await;
 }
