@@ -12,8 +12,8 @@ use crate::handover::Handover;
 use crate::ingest::http::{self, Uploads};
 use crate::ingest::room::Room;
 use crate::ingest::writer::Writer;
-use crate::model::SystemClock;
-use crate::store::{Store, create_directory};
+use crate::model::{Clock, RetentionRules, SystemClock};
+use crate::store::{RemovedStep, Store, create_directory};
 use crate::telemetry::Metrics;
 use anyhow::{Context as _, bail};
 use axum::Router;
@@ -26,6 +26,7 @@ use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -107,8 +108,14 @@ pub async fn run(
     let (writer, committed, writer_task) = Writer::start(store.clone(), config.queue_bytes);
     let writer = writer.handing_over(handover.clone());
     let (stop_correlator, stopped) = oneshot::channel::<()>();
-    let correlator =
-        tokio::spawn(correlate(store.clone(), config.rules.clone(), committed, handover, stopped));
+    let correlator = tokio::spawn(correlate(
+        store.clone(),
+        config.rules.clone(),
+        config.retention.clone(),
+        committed,
+        handover,
+        stopped,
+    ));
     let router = routes(&config, &store, gate, writer);
     tracing::info!("listening on http://{listen}");
     serve(listener, router, &config, shutdown).await;
@@ -126,6 +133,7 @@ pub async fn run(
 async fn correlate(
     store: Store,
     rules: Rules,
+    retention: RetentionRules,
     committed: watch::Receiver<u64>,
     handover: Handover,
     stop: oneshot::Receiver<()>,
@@ -146,10 +154,35 @@ async fn correlate(
                 () = office.lost() => tracing::warn!("the correlator's office was lost: it is asked for again"),
             }
         };
+        let removing = tokio::spawn(retain(store.clone(), retention.clone()));
         task::run(store, rules, SystemClock, head.clone(), handover.clone(), until_stopped_or_lost).await;
+        // What it has not committed it has not removed.
+        removing.abort();
         office.leave().await;
     }
     hearing.abort();
+}
+
+/// Removes what need not be kept any longer, again and again. Whoever derives does, so that of several processes one does.
+async fn retain(store: Store, rules: RetentionRules) {
+    let every = Duration::from_micros(rules.every_us.unsigned_abs());
+    loop {
+        let removed = AtomicU64::new(0);
+        let count = |_, step: RemovedStep| {
+            removed.fetch_add(step.items.unsigned_abs(), Ordering::Relaxed);
+        };
+        let now = SystemClock.now();
+        match store.remove(&rules.cutoffs(now), now, count).await {
+            Ok(()) if removed.load(Ordering::Relaxed) == 0 => {}
+            Ok(()) => {
+                tracing::info!(items = removed.into_inner(), "removed what need not be kept any longer")
+            }
+            Err(error) => {
+                tracing::warn!(%error, "what need not be kept any longer is not all removed; the next pass goes on")
+            }
+        }
+        tokio::time::sleep(every).await;
+    }
 }
 
 /// Tells how far the evidence goes: at once of what this process commits, within a second of what others do. Ends with the

@@ -28,6 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("src/correlate/inferred.rs", &["correlate", "model", "store"]),
     ("src/correlate/likeness/stored.rs", &["correlate", "model", "store"]),
     ("src/correlate/why/component.rs", &["correlate", "model", "store"]),
+    ("src/correlate/unravel.rs", &["correlate", "model", "store"]),
     ("src/correlate/listen.rs", &["correlate", "model", "decode", "store"]),
     ("src/ingest/",           &["ingest", "decode", "model", "evidence", "handover", "store", "telemetry"]),
     // One HTTP surface: the same gate, the same parameters, the same form of an error as the query API.

@@ -47,7 +47,7 @@ pub fn told(holdings: &Holdings) -> String {
         super::phrase::count(holdings.blocks, "block", "blocks"),
     );
     if holdings.forgotten > 0 {
-        told.push_str(&format!(" ({} without lines, which had to be forgotten)", holdings.forgotten));
+        told.push_str(&format!(" ({} without lines, which have been removed)", holdings.forgotten));
     }
     told.push_str(&format!("\nroot of the evidence: {}", hex::encode(holdings.root)));
     told

@@ -132,6 +132,13 @@ async fn carry(from: &End, source: &Store, target: &Store) -> Result<Holdings> {
     carry_round(source, target).await?;
     let (tokens, entries) =
         source.carry_tokens_and_journal(target).await.context("cannot carry the tokens")?;
+    if !source.bygone().await?.is_nothing() {
+        println!("lines or calls have been removed: what was derived from them is carried as it is");
+        source
+            .carry_derived(target)
+            .await
+            .context("cannot carry what was derived; another run begins with it anew")?;
+    }
     let holdings = prove_target(source, target).await?;
     quiet.end().await;
     let tokens = phrase::count(tokens, "token", "tokens");

@@ -24,6 +24,7 @@ mod prose;
 pub mod rebuild;
 mod remote;
 pub mod restore;
+pub mod retention;
 pub mod rules;
 pub mod serve;
 pub mod sources;
@@ -110,6 +111,8 @@ pub enum Command {
     Restore(restore::RestoreArgs),
     /// Carries everything from one database to another, SQLite or Postgres; the calls are derived again there
     Migrate(migrate::MigrateArgs),
+    /// Shows what is kept, since when, and what the rules would remove; with --apply removes it
+    Retention(retention::RetentionArgs),
     /// Checks the rules file and shows what it puts in force
     #[command(subcommand)]
     Rules(rules::RulesCommand),
@@ -138,6 +141,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Backup(args) => backup::run(args, &cli.place).await,
         Command::Restore(args) => restore::run(args, &cli.place).await,
         Command::Migrate(args) => migrate::run(args, &cli.place).await,
+        Command::Retention(args) => retention::run(args, &cli.place).await,
         Command::Rules(command) => rules::run(command, &cli.place).await,
         Command::Token(command) => token::run(command, &cli.place).await,
     }

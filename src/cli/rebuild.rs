@@ -2,9 +2,10 @@
 
 use super::Place;
 use super::ask::open_existing;
-use super::progress;
+use super::{phrase, progress};
 use crate::correlate::Rules;
-use crate::model::SystemClock;
+use crate::correlate::unravel::{Kept, take_back};
+use crate::model::{Clock, SystemClock};
 use crate::store::Store;
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -54,11 +55,25 @@ pub async fn run(args: RebuildArgs, place: &Place) -> Result<()> {
         );
     };
     let in_office = store.in_office(&office);
-    in_office.reset_derived().await.context("cannot throw away what was derived")?;
+    let bygone = in_office.bygone().await?;
+    let kept = match bygone.is_nothing() {
+        true => in_office.reset_derived().await.map(|_| Kept::default()),
+        false => take_back(&in_office, bygone).await,
+    };
+    let kept = kept.context("cannot throw away what was derived")?;
     derive_alone(&in_office, &rules).await?;
+    // Lines of calls that have been removed may still be there.
+    in_office.remove_again(SystemClock.now()).await?;
     office.leave().await;
     let totals = store.totals().await?;
     println!("{} derived from {}", progress::calls(totals.calls), progress::lines(totals.lines));
+    if kept != Kept::default() {
+        println!(
+            "{} of them left as they were: the lines of {} have been removed, or calls of their time have",
+            progress::calls(kept.calls),
+            phrase::count(kept.deliveries, "delivery", "deliveries"),
+        );
+    }
     store.close().await;
     Ok(())
 }

@@ -4,15 +4,17 @@
 mod advice;
 mod header_key;
 pub mod options;
+mod retention;
 mod rules_file;
 mod schema;
 
 pub use advice::advice;
 pub use options::{LogFormat, ServeOptions};
-pub use rules_file::{RulesError, load_rules, parse_rules};
+pub use rules_file::{RulesError, load_retention, load_rules, parse_retention, parse_rules};
 
 use crate::correlate::Rules;
 use crate::ingest::http::Limits;
+use crate::model::RetentionRules;
 use crate::store::Location;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -29,6 +31,7 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     pub listen: SocketAddr,
     pub rules: Rules,
+    pub retention: RetentionRules,
     pub limits: Limits,
     pub queue_bytes: usize,
     pub max_connections: usize,
@@ -76,6 +79,7 @@ impl Config {
         check_sizes(options)?;
         Ok(Config {
             rules: rules(options.rules.as_deref(), data_dir.as_deref())?,
+            retention: retention(options.rules.as_deref(), data_dir.as_deref())?,
             location,
             data_dir,
             listen,
@@ -129,6 +133,14 @@ pub fn rules(named: Option<&Path>, data_dir: Option<&Path>) -> Result<Rules, Rul
     match rules_file(data_dir) {
         Some(path) => load_rules(&path),
         None => Ok(Rules::default()),
+    }
+}
+
+/// For how long what is kept, by the same file; without one, everything for ever.
+pub fn retention(named: Option<&Path>, data_dir: Option<&Path>) -> Result<RetentionRules, RulesError> {
+    match named.map(Path::to_owned).or_else(|| rules_file(data_dir)) {
+        Some(path) => load_retention(&path),
+        None => Ok(RetentionRules::default()),
     }
 }
 

@@ -1,11 +1,12 @@
 //! The rules file: TOML to [`Rules`]. What does not fit is refused with its line and what to write instead.
 
 use super::header_key::{Key, header_key};
+use super::retention::Retention;
 use super::schema::{Place, check_keys};
 use crate::correlate::Rules;
 use crate::correlate::rules::Outage;
 use crate::model::delivery::is_source_name;
-use crate::model::{CustomFormat, DurationUnit, Timestamp};
+use crate::model::{CustomFormat, DurationUnit, RetentionRules, Timestamp};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ struct File {
     certificate: CertificateRules,
     formats: Vec<Spanned<Format>>,
     blind: Vec<Spanned<Blind>>,
+    retention: Retention,
 }
 
 #[derive(Default, Deserialize)]
@@ -87,8 +89,23 @@ pub fn load_rules(path: &Path) -> Result<Rules, RulesError> {
     parse_rules(&text, &path.display().to_string(), path.parent().unwrap_or(Path::new(".")))
 }
 
+/// As [`load_rules`], of the other half of the file: for how long what is kept.
+pub fn load_retention(path: &Path) -> Result<RetentionRules, RulesError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| RulesError::Read { path: path.to_owned(), error })?;
+    parse_retention(&text, &path.display().to_string(), path.parent().unwrap_or(Path::new(".")))
+}
+
+pub fn parse_retention(text: &str, file: &str, directory: &Path) -> Result<RetentionRules, RulesError> {
+    parse_file(text, file, directory).map(|(_, retention)| retention)
+}
+
 /// Checks the text of a rules file. `file` names it in errors; `directory` is where relative `secret_file` paths start.
 pub fn parse_rules(text: &str, file: &str, directory: &Path) -> Result<Rules, RulesError> {
+    parse_file(text, file, directory).map(|(rules, _)| rules)
+}
+
+fn parse_file(text: &str, file: &str, directory: &Path) -> Result<(Rules, RetentionRules), RulesError> {
     let place = Place { file, text };
     let table = DeTable::parse(text).map_err(|e| place.error(e.span(), e.message()))?;
     check_keys(&place, "", table.get_ref())?;
@@ -109,7 +126,7 @@ pub fn parse_rules(text: &str, file: &str, directory: &Path) -> Result<Rules, Ru
         source_name(&place, source.span(), source.get_ref())?;
         grace_us_of.insert(source.get_ref().clone(), whole_us(&place, seconds, 1e6)?);
     }
-    Ok(Rules {
+    let rules = Rules {
         header_keys,
         header_audience: parsed.header.audience,
         edge_fronted: parsed.edge.services,
@@ -123,7 +140,9 @@ pub fn parse_rules(text: &str, file: &str, directory: &Path) -> Result<Rules, Ru
             .or(defaults.certificate_max_age_us),
         formats: each(&place, "formats", parsed.formats, custom_format)?,
         outages: each(&place, "blind", parsed.blind, outage)?,
-    })
+    };
+    let retention = parsed.retention.read(&place, rules.longest_grace_us())?;
+    Ok((rules, retention))
 }
 
 /// Each table of a list, read; the error of one names its line.

@@ -57,7 +57,7 @@ pub(super) fn indexed(
     IndexedCall { keys, orphan: is_orphan(&call), call }
 }
 
-fn delta(((identity, hour), counts): ((String, Timestamp), coverage::Counts)) -> CoverageDelta {
+pub(super) fn delta(((identity, hour), counts): ((String, Timestamp), coverage::Counts)) -> CoverageDelta {
     let [inbound_expected, inbound_seen, outbound_expected, outbound_seen] = counts;
     CoverageDelta { identity, hour, inbound_expected, inbound_seen, outbound_expected, outbound_seen }
 }

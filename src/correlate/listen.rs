@@ -25,7 +25,9 @@ pub struct Ear {
 }
 
 impl Ear {
-    pub fn hear(&mut self, delivery: &DeliveryHead, decoded: &DecodedDelivery) {
+    /// `counted`: the delivery is derived again, and source and observers are counted with it already.
+    pub fn hear(&mut self, delivery: &DeliveryHead, decoded: &DecodedDelivery, counted: bool) {
+        let new = i64::from(!counted);
         let received_at = delivery.received_at;
         let source = self.sources.entry(delivery.source.clone()).or_insert_with(|| Source {
             name: delivery.source.clone(),
@@ -35,17 +37,17 @@ impl Ear {
             first_received: received_at,
             last_received: received_at,
         });
-        source.deliveries += 1;
-        source.lines += i64::from(delivery.line_count);
-        source.rejects += decoded.rejects.len() as i64;
+        source.deliveries += new;
+        source.lines += new * i64::from(delivery.line_count);
+        source.rejects += new * decoded.rejects.len() as i64;
         source.first_received = source.first_received.min(received_at);
         source.last_received = source.last_received.max(received_at);
         for (leg, fields) in decoded.legs.iter().zip(&decoded.fields) {
-            self.hear_leg(leg, *fields);
+            self.hear_leg(leg, *fields, new);
         }
     }
 
-    fn hear_leg(&mut self, leg: &Leg, fields: i64) {
+    fn hear_leg(&mut self, leg: &Leg, fields: i64, new: i64) {
         // A line cannot tell of a time after it came: a clock that says so is wrong.
         let at = leg.end().min(leg.line.received_at);
         self.latest = self.latest.max(at);
@@ -65,7 +67,7 @@ impl Ear {
                 last_received: received_at,
                 format: None,
             });
-        observer.legs += 1;
+        observer.legs += new;
         observer.first_received = observer.first_received.min(received_at);
         observer.last_received = observer.last_received.max(received_at);
         if leg.observer.kind.is_proxy() {

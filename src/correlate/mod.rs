@@ -26,6 +26,7 @@ pub mod attempts;
 pub mod believed;
 pub mod blind;
 pub mod build;
+mod bygone;
 pub mod clocks;
 pub mod closure;
 pub mod compat;
@@ -57,6 +58,7 @@ pub mod task;
 pub mod tree;
 pub mod tree_index;
 pub mod tree_keys;
+pub mod unravel;
 pub mod why;
 
 pub use assemble::assemble;

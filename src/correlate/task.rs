@@ -3,6 +3,7 @@
 
 use super::assemble::pairing_slack_us;
 use super::believed::taken_back;
+use super::bygone;
 use super::closure::Closure;
 use super::difference::difference;
 use super::facts::{CONNECTION_SLACK_US, Facts, connection_of};
@@ -217,7 +218,9 @@ async fn step(
         return Ok(None);
     };
     let reaches_end = lines < LINES_PER_STEP;
-    let Decoded { legs, rejects, ear } = decoded(store, heads, handover, &rules.formats).await?;
+    let bygone = store.bygone().await?;
+    let Decoded { legs, rejects, ear } =
+        decoded(store, heads, handover, &rules.formats, bygone.counted).await?;
 
     let connections = connections(&legs);
     let closure = Closure::around(store, legs, pairing_slack_us(rules)).await?;
@@ -225,6 +228,7 @@ async fn step(
     let (mut calls, closure, facts) = assemble_apart(closure, facts, rules.clone()).await?;
     rejoin::again(&closure.replaced, &mut calls, &facts, rules);
     let changed_orphans = infer_parents(store, &closure.replaced, &mut calls).await?;
+    bygone::withhold(&closure.replaced, &mut calls, bygone.calls_before);
 
     let journal = taken_back(&closure.replaced, &calls, clock.now(), last);
     let mut change = difference(&closure, calls, changed_orphans, &facts);
@@ -262,6 +266,7 @@ async fn decoded(
     heads: Vec<DeliveryHead>,
     handover: &Handover,
     formats: &[CustomFormat],
+    counted: u64,
 ) -> Result<Decoded, StoreError> {
     let handed: Vec<_> = heads.iter().map(|head| handover.take(&head.id, head.number)).collect();
     let missing = heads.iter().zip(&handed).filter(|(_, handed)| handed.is_none());
@@ -272,7 +277,7 @@ async fn decoded(
         let mut stored = stored.par_iter().map(decode).collect::<Vec<_>>().into_iter();
         let mut all = Decoded { legs: Vec::new(), rejects: Vec::new(), ear: Ear::default() };
         for (head, handed) in heads.iter().zip(handed) {
-            all.add(head, handed.or_else(|| stored.next()).unwrap_or_default());
+            all.add(head, handed.or_else(|| stored.next()).unwrap_or_default(), counted);
         }
         all
     });
@@ -280,8 +285,8 @@ async fn decoded(
 }
 
 impl Decoded {
-    fn add(&mut self, head: &DeliveryHead, decoded: DecodedDelivery) {
-        self.ear.hear(head, &decoded);
+    fn add(&mut self, head: &DeliveryHead, decoded: DecodedDelivery, counted: u64) {
+        self.ear.hear(head, &decoded, head.number <= counted);
         let DecodedDelivery { legs, rejects, .. } = decoded;
         self.legs.extend(legs);
         self.rejects.extend(rejects.into_iter().map(|(line, reject)| StoredReject {

@@ -54,6 +54,11 @@ pub enum Severity {
 }
 words!(Severity { Info => "info", Low => "low", Medium => "medium", High => "high" });
 
+impl Severity {
+    /// From here on a finding is held against somebody.
+    pub const ACCUSES: Severity = Severity::Medium;
+}
+
 /// A finding on one call.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Finding {

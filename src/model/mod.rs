@@ -17,6 +17,7 @@ pub mod ids;
 pub mod journal;
 pub mod leg;
 mod request_key;
+pub mod retention;
 pub mod source;
 pub mod statistic;
 pub mod time;
@@ -37,6 +38,7 @@ pub use leg::{
     Protocol, ResponseFlags, Side, SignedPrincipal, SocketPair, Verdict,
 };
 pub use request_key::RequestKey;
+pub use retention::{Cutoff, Cutoffs, Keep, Removal, Removed, RetentionClass, RetentionRules};
 pub use source::{BlindReason, BlindWindow, ENOUGH_CALLS, SourceFinding, Sources};
 pub use statistic::{
     CountedParty, Dimension, EffectClass, Figures, StatisticDelta, StatisticFilter, StatisticKey,

@@ -13,7 +13,8 @@ use super::{
     Change, CoverageDelta, IndexedCall, Position, Store, StoreError, StoredReject, connections, heard,
     index_text, journal,
 };
-use crate::model::CallId;
+use crate::model::{CallId, StatisticDelta, Timestamp};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Numbers per `in` list.
@@ -25,7 +26,8 @@ impl Store {
     pub async fn take_correlator(&self) -> Result<Position, StoreError> {
         let mut tx = self.begin_in_office().await?;
         let position =
-            raise_epoch(&mut tx, "update correlator set epoch = epoch + 1 returning position, epoch").await?;
+            raise_epoch(&mut tx, stmt("update correlator set epoch = epoch + 1 returning position, epoch"))
+                .await?;
         tx.commit().await?;
         self.forget_recent();
         Ok(position)
@@ -35,8 +37,8 @@ impl Store {
     pub async fn reset_derived(&self) -> Result<Position, StoreError> {
         let mut tx = self.begin_in_office().await?;
         let reset = "update correlator set epoch = epoch + 1, position = 0, call_count = 0, finding_count = 0, \
-                     reject_count = 0, heard_us = 0 returning position, epoch";
-        let position = raise_epoch(&mut tx, reset).await?;
+                     reject_count = 0, heard_us = 0, counted = 0 returning position, epoch";
+        let position = raise_epoch(&mut tx, stmt(reset)).await?;
         for delete in [
             "delete from call",
             "delete from bucket",
@@ -72,7 +74,7 @@ impl Store {
         let upserts: BTreeMap<CallId, &IndexedCall> = change.upserts.iter().map(|u| (u.call.id, u)).collect();
         let packed = self.pack(upserts.values().map(|indexed| &*indexed.call)).await?;
         let mut tx = self.begin_derived().await?;
-        let (first_number, next_run) = move_position(&mut tx, change).await?;
+        let Moved { first_number, next_run, removals, frozen } = move_position(&mut tx, change).await?;
         let old = self.old_calls(&mut tx, &upserts, &change.removed).await?;
         journal::write(&mut tx, change, &old).await?;
         let findings_gone = delete_calls(&mut tx, &old).await?;
@@ -86,14 +88,15 @@ impl Store {
 
         let rejects = tx.insert(&REJECTS, reject_rows(&change.rejects)).await? as i64;
         connections::add(&mut tx, &change.connections).await?;
-        tx.insert(&COVERAGE, coverage_rows(&change.coverage)).await?;
+        tx.insert(&COVERAGE, coverage_rows(&change.coverage, frozen)).await?;
         heard::add(&mut tx, &change.heard).await?;
-        self.add_statistics(&mut tx, &change.statistics).await?;
+        self.add_statistics(&mut tx, &not_frozen(&change.statistics, frozen)).await?;
         let next = [first_number + upserts.len() as i64, runs.next_run];
         tx.execute(count(counts, rejects, next)).await?;
         tx.commit().await?;
         self.remembered.remember_parties(parties);
         self.remembered.remember_runs(runs.runs);
+        self.forget_recent_before(removals);
         self.remember_recent(upserts.values().copied(), first_number, old.into_values());
         Ok(())
     }
@@ -123,19 +126,37 @@ impl Store {
     }
 }
 
-async fn raise_epoch(tx: &mut Tx, update: &'static str) -> Result<Position, StoreError> {
-    let rows: Vec<(i64, i64)> = tx.rows(stmt(update)).await?;
+pub(super) async fn raise_epoch(tx: &mut Tx, update: Stmt) -> Result<Position, StoreError> {
+    let rows: Vec<(i64, i64)> = tx.rows(update).await?;
     let (number, epoch) =
         rows.into_iter().next().ok_or_else(|| inconsistent("correlator", "its only row is missing"))?;
     Ok(Position { number: number as u64, epoch: epoch as u64 })
 }
 
-/// The numbers that the next call and the next run of keys get.
-async fn move_position(tx: &mut Tx, change: &Change) -> Result<(i64, i64), StoreError> {
-    let update =
-        "update correlator set position = ? where epoch = ? and position = ? returning next_call, next_run";
+/// Where the change begins to write.
+struct Moved {
+    first_number: i64,
+    next_run: i64,
+    /// How often calls have been removed.
+    removals: i64,
+    /// What is summed of the time before stays as it is: calls of that time are gone.
+    frozen: Timestamp,
+}
+
+async fn move_position(tx: &mut Tx, change: &Change) -> Result<Moved, StoreError> {
+    let update = "update correlator set position = ? where epoch = ? and position = ? \
+                  returning next_call, next_run, removals, removed_before_us";
     let update = stmt(update).int(change.to as i64).int(change.epoch as i64).int(change.from as i64);
-    tx.rows(update).await?.into_iter().next().ok_or(StoreError::Fenced)
+    let row: Option<(i64, i64, i64, i64)> = tx.rows(update).await?.into_iter().next();
+    let (first_number, next_run, removals, frozen) = row.ok_or(StoreError::Fenced)?;
+    Ok(Moved { first_number, next_run, removals, frozen: Timestamp(frozen) })
+}
+
+fn not_frozen(deltas: &[StatisticDelta], frozen: Timestamp) -> Cow<'_, [StatisticDelta]> {
+    match deltas.iter().all(|(key, _)| key.minute >= frozen) {
+        true => deltas.into(),
+        false => deltas.iter().filter(|(key, _)| key.minute >= frozen).cloned().collect(),
+    }
 }
 
 fn count([calls, findings]: [i64; 2], rejects: i64, [next_call, next_run]: [i64; 2]) -> Stmt {
@@ -189,9 +210,9 @@ const COVERAGE: Target = Target {
         outbound_seen = coverage.outbound_seen + excluded.outbound_seen",
 };
 
-fn coverage_rows(deltas: &[CoverageDelta]) -> Vec<Bind> {
+fn coverage_rows(deltas: &[CoverageDelta], frozen: Timestamp) -> Vec<Bind> {
     let mut merged: HashMap<(String, i64), [i64; 4]> = HashMap::new();
-    for d in deltas {
+    for d in deltas.iter().filter(|d| d.hour >= frozen) {
         let sums = merged.entry((index_text(&d.identity).into_owned(), d.hour.micros())).or_default();
         let delta = [d.inbound_expected, d.inbound_seen, d.outbound_expected, d.outbound_seen];
         sums.iter_mut().zip(delta).for_each(|(sum, delta)| *sum += delta);

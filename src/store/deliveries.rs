@@ -39,14 +39,14 @@ impl Store {
         self.with_lines(heads).await
     }
 
-    /// The same without their lines.
+    /// The same without their lines; those whose lines have been removed are passed over.
     pub async fn delivery_heads_after(
         &self,
         after: u64,
         max_lines: usize,
     ) -> Result<Vec<DeliveryHead>, StoreError> {
         let select = "select number, id, source, proxy, received_at_us, line_count from delivery \
-                      where number > ? order by number limit ?";
+                      where number > ? and secret is not null order by number limit ?";
         let rows = self.rows(stmt(select).int(after as i64).int(MAX_DELIVERIES)).await?;
         first_lines(rows, max_lines).into_iter().map(head).collect()
     }

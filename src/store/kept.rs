@@ -94,7 +94,11 @@ impl Kept {
         self.blocks.len() as u64
     }
 
-    /// Its lines had to be forgotten.
+    pub(super) fn number(&self) -> u64 {
+        self.row.number as u64
+    }
+
+    /// Its lines have been removed.
     pub(super) fn is_forgotten(&self) -> bool {
         self.row.secret.is_none()
     }

@@ -19,11 +19,11 @@ const MOST_PAIRS: i64 = 6_000_000;
 /// Runs of up to so many pairs are kept in memory whole.
 const SMALL: i64 = 65_536;
 /// Bits of a chunk's place within its run.
-const PLACE_BITS: u32 = 20;
+pub(super) const PLACE_BITS: u32 = 20;
 /// Ids per `in` list.
 const IDS: usize = 512;
 const RUNS: Target =
-    Target { table: "key_run", columns: "id, pairs, base, dead, firsts, filter", on_conflict: "" };
+    Target { table: "key_run", columns: "id, pairs, base, top, dead, firsts, filter", on_conflict: "" };
 const CHUNKS: Target = Target { table: "key_chunk", columns: "place, bytes", on_conflict: "" };
 
 /// What is kept in memory of a run.
@@ -131,7 +131,11 @@ impl Store {
                 dead.extend(key_run::decode_numbers(&bytes)?);
             }
         }
-        pairs.retain(|(_, number)| !dead.contains(number));
+        // Of calls that retention has removed nothing is left to be said.
+        let oldest: Vec<(Option<i64>,)> = tx.rows(stmt("select min(number) from call")).await?;
+        let oldest = oldest.first().and_then(|(oldest,)| *oldest).unwrap_or(i64::MIN);
+        pairs.retain(|(_, number)| *number >= oldest && !dead.contains(number));
+        dead.retain(|number| *number >= oldest);
         // Finds the runs that are sorted already.
         pairs.sort();
         pairs.dedup();
@@ -154,28 +158,37 @@ impl Store {
 
 impl NewRuns {
     async fn add(&mut self, tx: &mut Tx, pairs: &[Pair], dead: &[i64]) -> Result<(), StoreError> {
-        let (id, run) = (self.next_run, key_run::write(pairs));
+        let run = write(tx, self.next_run, pairs, dead).await?;
         self.next_run += 1;
-        let row = vec![
-            Bind::int(id),
-            Bind::int(pairs.len() as i64),
-            Bind::int(run.base),
-            Bind::bytes(key_run::encode_numbers(dead)),
-            Bind::bytes(key_run::words_to_bytes(&run.firsts)),
-            Bind::bytes(key_run::words_to_bytes(&run.filter.0)),
-        ];
-        tx.insert(&RUNS, row).await?;
-        let places = id << PLACE_BITS..;
-        let chunks: Vec<Bind> = places
-            .zip(run.chunks)
-            .flat_map(|(place, bytes)| [Bind::int(place), Bind::bytes(bytes)])
-            .collect();
-        tx.insert(&CHUNKS, chunks).await?;
-        let small = pairs.len() as i64 <= SMALL;
-        let (base, firsts, filter) = (run.base, run.firsts, run.filter);
-        self.runs.push(Arc::new(Run { id, base, firsts, filter, pairs: small.then(|| pairs.to_vec()) }));
+        self.runs.push(Arc::new(run));
         Ok(())
     }
+}
+
+/// Writes a run of keys of calls none of which has gone.
+pub(super) async fn write_run(tx: &mut Tx, id: i64, pairs: &[Pair]) -> Result<(), StoreError> {
+    write(tx, id, pairs, &[]).await.map(|_| ())
+}
+
+async fn write(tx: &mut Tx, id: i64, pairs: &[Pair], dead: &[i64]) -> Result<Run, StoreError> {
+    let run = key_run::write(pairs);
+    let row = vec![
+        Bind::int(id),
+        Bind::int(pairs.len() as i64),
+        Bind::int(run.base),
+        Bind::int(pairs.iter().map(|(_, number)| *number).max().unwrap_or(run.base)),
+        Bind::bytes(key_run::encode_numbers(dead)),
+        Bind::bytes(key_run::words_to_bytes(&run.firsts)),
+        Bind::bytes(key_run::words_to_bytes(&run.filter.0)),
+    ];
+    tx.insert(&RUNS, row).await?;
+    let places = id << PLACE_BITS..;
+    let chunks: Vec<Bind> =
+        places.zip(run.chunks).flat_map(|(place, bytes)| [Bind::int(place), Bind::bytes(bytes)]).collect();
+    tx.insert(&CHUNKS, chunks).await?;
+    let small = pairs.len() as i64 <= SMALL;
+    let (base, firsts, filter) = (run.base, run.firsts, run.filter);
+    Ok(Run { id, base, firsts, filter, pairs: small.then(|| pairs.to_vec()) })
 }
 
 impl Run {
@@ -197,7 +210,7 @@ async fn to_be_merged(tx: &mut Tx) -> Result<Option<Vec<i64>>, StoreError> {
     Ok(classes.values().find(fits).map(|class| class.iter().map(|(id, _)| *id).collect()))
 }
 
-async fn read(tx: &mut Tx, id: i64) -> Result<Run, StoreError> {
+pub(super) async fn read(tx: &mut Tx, id: i64) -> Result<Run, StoreError> {
     let select = stmt("select id, pairs, base, firsts, filter from key_run where id = ?").int(id);
     let row: Option<RunRow> = tx.rows(select).await?.into_iter().next();
     let row = row.ok_or_else(|| inconsistent("key_run", format!("run {id} is missing")))?;
@@ -214,7 +227,7 @@ async fn read(tx: &mut Tx, id: i64) -> Result<Run, StoreError> {
     Ok(run)
 }
 
-async fn all_pairs(tx: &mut Tx, run: &Run) -> Result<Vec<Pair>, StoreError> {
+pub(super) async fn all_pairs(tx: &mut Tx, run: &Run) -> Result<Vec<Pair>, StoreError> {
     let select = stmt("select bytes from key_chunk where place >= ? and place < ? order by place");
     let (from, to) = (run.id << PLACE_BITS, (run.id << PLACE_BITS) + run.firsts.len() as i64);
     let chunks: Vec<(Vec<u8>,)> = tx.rows(select.int(from).int(to)).await?;

@@ -9,6 +9,7 @@
 //! | `open`, `location`, `error` | opening, and what can go wrong |
 //! | `commit`, `block`, `deliveries` | evidence in and out |
 //! | `kept`, `verify`, `carry` | evidence as it is kept: proven, and carried to another database |
+//! | `carry_derived`, `cells` | what was derived, carried where it cannot be derived again |
 //! | `backup`, `seal` | a data directory as one file, and back |
 //! | `office` | who may derive |
 //! | `apply`, `call_rows`, `connections`, `derived` | what the correlator writes, and what it asks for |
@@ -21,6 +22,7 @@
 //! | `statistics`, `bucket_text`, `statistic_series` | sums by minute, hour and day: written, and asked for |
 //! | `summary` | counts and quantiles for dashboards |
 //! | `packed`, `packed_leg`, `packed_text`, `dictionary` | the whole call as bytes, compressed |
+//! | `retention*`, `space` | what is removed, in steps, and what is written down of that |
 //! | `tokens` | bearer tokens |
 //! | `statement`, `bulk`, `dialect` | the drivers, many rows at once, and where they differ |
 
@@ -32,6 +34,8 @@ mod bulk;
 mod call_rows;
 mod calls;
 mod carry;
+mod carry_derived;
+mod cells;
 mod commit;
 mod connections;
 mod coverage;
@@ -56,10 +60,16 @@ mod party;
 mod places;
 mod recent;
 mod remembered;
+mod retention;
+mod retention_calls;
+mod retention_evidence;
+mod retention_keys;
+mod retention_look;
 mod seal;
 mod select;
 mod shapes;
 mod sources;
+mod space;
 mod statement;
 mod statistic_series;
 mod statistics;
@@ -68,11 +78,14 @@ mod tokens;
 mod verify;
 
 pub use backup::{Backup, holds_no_data};
+pub use carry_derived::derived_tables;
 pub use error::StoreError;
 pub use heard::{Heard, Pulse, Silences};
 pub use location::Location;
 pub use office::Office;
 pub use open::create_directory;
+pub use retention::{Bygone, RemovedStep};
+pub use retention_look::ClassHoldings;
 pub use shapes::{
     Change, Commit, Connection, CoverageDelta, DeliveryHead, IndexedCall, Order, Page, Position,
     StoredDelivery, StoredReject, TokenRow, Totals,

@@ -18,6 +18,8 @@ pub(super) struct Recent {
     calls: HashMap<i64, Arc<Call>>,
     /// As they came; those that were taken away since stay here.
     order: VecDeque<i64>,
+    /// How often calls had been removed when it was last written.
+    removals: i64,
 }
 
 impl Recent {
@@ -41,6 +43,15 @@ impl Store {
     pub(super) fn forget_recent(&self) {
         if let Some(mut recent) = self.recent() {
             *recent = Recent::default();
+        }
+    }
+
+    /// What retention has removed since the last change may be among them.
+    pub(super) fn forget_recent_before(&self, removals: i64) {
+        if let Some(mut recent) = self.recent()
+            && recent.removals != removals
+        {
+            *recent = Recent { removals, ..Recent::default() };
         }
     }
 

@@ -51,7 +51,7 @@ impl Remembered {
     /// Forgets runs that have been merged into others, when there are many of them. `ids`: those that there are, sorted.
     pub(super) fn forget_runs_but(&self, ids: &[i64]) {
         let mut known = lock(&self.runs);
-        if known.len() > 2 * ids.len() + SPARE_RUNS {
+        if known.len() > ids.len() + SPARE_RUNS {
             known.retain(|id, _| ids.binary_search(id).is_ok());
         }
     }

@@ -13,7 +13,7 @@ pub struct Holdings {
     pub deliveries: u64,
     pub lines: u64,
     pub blocks: u64,
-    /// Deliveries whose lines had to be forgotten; they are counted among the others.
+    /// Deliveries whose lines have been removed, as is recorded; they are counted among the others.
     pub forgotten: u64,
     /// Of the tree over all deliveries.
     pub root: Hash,
@@ -25,7 +25,7 @@ impl Store {
     pub async fn verify(&self, proven: impl Fn(u64)) -> Result<Holdings, StoreError> {
         let mut tx = self.snapshot().await?;
         let head = read_head(&mut tx).await?;
-        let (mut ledger, mut blocks, mut forgotten) = (Ledger::default(), 0, 0);
+        let (mut ledger, mut blocks, mut forgotten) = (Ledger::default(), 0, Forgotten::default());
         loop {
             let step = kept::after(&mut tx, ledger.deliveries()).await?;
             if step.is_empty() {
@@ -34,11 +34,15 @@ impl Store {
             let (past, step) = kept::prove(ledger, step).await?;
             ledger = past;
             blocks += step.iter().map(kept::Kept::block_count).sum::<u64>();
-            forgotten += step.iter().filter(|d| d.is_forgotten()).count() as u64;
+            step.iter().filter(|delivery| delivery.is_forgotten()).for_each(|d| forgotten.add(d.number()));
             proven(ledger.deliveries());
         }
         ledger.ends_at(&head)?;
         no_stray_blocks(&mut tx, blocks).await?;
+        drop(tx);
+        // Asked last: what is removed meanwhile is recorded no later than it goes.
+        forgotten.is_recorded(self.evidence_removed_through().await?)?;
+        let forgotten = forgotten.deliveries;
         let (deliveries, lines) = (ledger.deliveries(), ledger.lines());
         Ok(Holdings { deliveries, lines, blocks, forgotten, root: head.frontier.root() })
     }
@@ -46,6 +50,30 @@ impl Store {
     /// What the log says of itself, taken at its word.
     pub async fn log_head(&self) -> Result<LogHead, StoreError> {
         read_head(&mut self.snapshot().await?).await
+    }
+}
+
+/// Deliveries whose lines are gone.
+#[derive(Default)]
+struct Forgotten {
+    deliveries: u64,
+    last: u64,
+}
+
+impl Forgotten {
+    fn add(&mut self, number: u64) {
+        self.deliveries += 1;
+        self.last = number;
+    }
+
+    fn is_recorded(&self, removed_through: u64) -> Result<(), StoreError> {
+        if self.last <= removed_through {
+            return Ok(());
+        }
+        Err(StoreError::Inconsistent(format!(
+            "delivery {} has no lines, and nothing is recorded that removed them",
+            self.last
+        )))
     }
 }
 
