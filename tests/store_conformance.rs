@@ -20,6 +20,10 @@ mod layout;
 mod opening;
 #[path = "store_conformance/questions.rs"]
 mod questions;
+#[path = "store_conformance/retention.rs"]
+mod retention;
+#[path = "store_conformance/retention_evidence.rs"]
+mod retention_evidence;
 #[path = "common/scan.rs"]
 mod scan;
 #[path = "store_conformance/statistics.rs"]
@@ -97,6 +101,21 @@ stories! {
     heard::nothing_is_held_against_the_blind,
     heard::a_silence_that_lasts_reaches_back_once_it_is_known_for_one,
     heard::what_is_declared_survives_a_rebuild_and_is_replaced_by_what_is_declared_next,
+    retention::old_calls_go_and_those_denied_or_accused_stay_as_long_as_their_own_rules_say,
+    retention::what_was_removed_is_written_down_with_its_rule,
+    retention::answers_about_the_time_that_is_kept_are_those_of_before,
+    retention::what_comes_late_goes_the_next_time_and_changes_no_sum,
+    retention::a_change_that_was_made_ready_before_a_removal_counts_nothing_twice,
+    retention::sums_go_by_their_own_rules,
+    retention::keys_and_buckets_of_calls_that_are_gone_go_too,
+    retention::a_call_is_found_through_a_hundred_runs_in_milliseconds,
+    retention::while_much_is_removed_commits_wait_for_no_more_than_a_step,
+    retention_evidence::lines_go_and_the_tree_stays_what_it_was,
+    retention_evidence::what_has_not_been_derived_does_not_go,
+    retention_evidence::a_delivery_whose_lines_are_gone_is_still_known,
+    retention_evidence::lines_that_somebody_else_removed_are_named,
+    retention_evidence::two_that_remove_at_once_count_each_line_once,
+    retention_evidence::every_table_that_is_derived_is_carried,
     opening::what_was_written_is_there_after_opening_again,
     opening::a_database_of_a_newer_version_is_refused_with_a_sentence,
     opening::tokens_are_kept_by_name_until_revoked,

@@ -33,6 +33,7 @@ pub async fn list(
         calls: page.rows.iter().map(dto).collect(),
         next: page.next.map(|at| PageCursor { order, as_of, at }.encode()),
         complete,
+        removed_before: context.store.bygone().await?.calls_before.map(|time| time.to_string()),
         as_of: as_of.to_string(),
     }))
 }
@@ -78,12 +79,14 @@ pub async fn evidence(
             return Err(ApiError::BadParameter(what));
         }
     };
-    let mut lines = Vec::new();
-    for (reference, leg_ids) in lines_of(&call) {
+    let (mut lines, asked) = (Vec::new(), lines_of(&call));
+    let all = asked.len();
+    for (reference, leg_ids) in asked {
         let raw = context.store.raw_line(reference.delivery, reference.line).await?;
         lines.extend(raw.map(|raw| evidence_line(reference, leg_ids, raw)));
     }
-    Ok(Json(EvidenceDto { call_id: call.id.to_string(), lines }))
+    let removed_lines = all - lines.len();
+    Ok(Json(EvidenceDto { call_id: call.id.to_string(), lines, removed_lines }))
 }
 
 fn counted(calls: &[Call], more: bool) -> String {

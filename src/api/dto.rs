@@ -113,6 +113,8 @@ pub struct CallsPage {
     pub next: Option<String>,
     /// Everything that had been accepted when this was answered has been joined.
     pub complete: bool,
+    /// Calls that started before this may have been removed; `null` when none ever was.
+    pub removed_before: Option<String>,
     pub as_of: String,
 }
 
@@ -195,6 +197,8 @@ pub struct EvidenceLine {
 pub struct EvidenceDto {
     pub call_id: String,
     pub lines: Vec<EvidenceLine>,
+    /// How many more lines there were, which have been removed.
+    pub removed_lines: usize,
 }
 
 /// A line that is kept and could not be read.

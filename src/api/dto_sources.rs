@@ -2,8 +2,8 @@
 
 use crate::correlate::sources::interval;
 use crate::decode::needs;
-use crate::model::SourceFinding;
 use crate::model::source::{CoverageOf, ObserverRecord, Source, Sources};
+use crate::model::{Removed, RetentionClass, SourceFinding};
 use serde::{Deserialize, Serialize};
 
 /// A finding on a source, or on somebody whose lines it carries. `to` is `null` while it lasts.
@@ -71,8 +71,32 @@ pub struct SourceDto {
 pub struct SourcesPage {
     pub sources: Vec<SourceDto>,
     pub findings: Vec<SourceFindingDto>,
+    /// What has been removed, by class, so that nobody takes it for what never was.
+    #[serde(default)]
+    pub removed: Vec<RemovedDto>,
     pub complete: bool,
     pub as_of: String,
+}
+
+/// How far a class has been removed: `evidence`, `calls`, `denied`, `findings`, `statistics_minute`, `statistics_hour` or
+/// `statistics_day`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovedDto {
+    pub class: String,
+    /// What is older may be gone.
+    pub before: String,
+    /// Of evidence: the lines of this delivery and of all before it are gone; else `null`.
+    pub through_delivery: Option<u64>,
+}
+
+impl From<&Removed> for RemovedDto {
+    fn from(removed: &Removed) -> Self {
+        RemovedDto {
+            class: removed.class.to_string(),
+            before: removed.before.to_string(),
+            through_delivery: (removed.class == RetentionClass::Evidence).then_some(removed.through_delivery),
+        }
+    }
 }
 
 impl From<&SourceFinding> for SourceFindingDto {

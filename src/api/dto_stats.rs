@@ -20,6 +20,8 @@ pub struct StatsPage {
     pub rows: Vec<StatsRow>,
     /// Quantiles are at most this part away from the true ones.
     pub quantile_error: f64,
+    /// Sums of steps before this time may have been removed; coarser ones may be there still. `null` when none ever was.
+    pub removed_before: Option<String>,
     pub complete: bool,
 }
 
@@ -67,6 +69,7 @@ impl StatsPage {
             by: by.iter().map(|dimension| dimension.to_string()).collect(),
             rows: rows.iter().map(Into::into).collect(),
             quantile_error: Histogram::ERROR,
+            removed_before: None,
             complete,
         }
     }

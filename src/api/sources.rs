@@ -8,7 +8,7 @@ use super::params::{self, Params};
 use crate::correlate::sources::findings;
 use crate::decode::needs;
 use crate::model::source::Sources;
-use crate::model::{FindingFilter, SourceFinding, Timestamp};
+use crate::model::{FindingFilter, Removed, SourceFinding, Timestamp};
 use axum::Json;
 use axum::extract::{RawQuery, State};
 
@@ -19,12 +19,13 @@ pub async fn list(
     let as_of = context.as_of(Params::parse(query.as_deref(), params::ONE)?.as_of()?);
     let complete = context.complete().await?;
     let known = context.store.sources(as_of).await?;
-    Ok(Json(page(&known, as_of, complete)))
+    Ok(Json(page(&known, &context.store.removed().await?, as_of, complete)))
 }
 
-pub fn page(known: &Sources, as_of: Timestamp, complete: bool) -> SourcesPage {
+pub fn page(known: &Sources, removed: &[Removed], as_of: Timestamp, complete: bool) -> SourcesPage {
     let findings = matching(known, &FindingFilter::default(), as_of);
-    SourcesPage { sources: sources(known), findings, complete, as_of: as_of.to_string() }
+    let removed = removed.iter().map(Into::into).collect();
+    SourcesPage { sources: sources(known), findings, removed, complete, as_of: as_of.to_string() }
 }
 
 /// The findings on sources that hold and match: by kind, by severity, and by the period that they speak of. None is on a callee.

@@ -5,7 +5,7 @@ use super::Context;
 use super::dto_stats::{PERCENTS, StatsPage};
 use super::error::ApiError;
 use super::params::{self, Params, quoted};
-use crate::model::{Dimension, StatisticFilter, Step, Steps, Timestamp};
+use crate::model::{Dimension, Removed, StatisticFilter, Step, Steps, Timestamp};
 use crate::store::{StatisticScope, Store};
 use axum::Json;
 use axum::extract::{RawQuery, State};
@@ -55,7 +55,10 @@ pub async fn answer(
         );
         return Err(ApiError::BadParameter(what));
     }
-    Ok(StatsPage::new(steps, by, &rows, complete))
+    let of_grain = |removed: &Removed| removed.class.grain_us() == Some(steps.grain_us);
+    let removed = store.removed().await?.into_iter().find(of_grain);
+    let removed_before = removed.map(|removed| removed.before.to_string());
+    Ok(StatsPage { removed_before, ..StatsPage::new(steps, by, &rows, complete) })
 }
 
 fn asked(params: &Params) -> Result<StatsQuestion, ApiError> {

@@ -22,6 +22,7 @@ use crate::model::{CallFilter, Clock, Cursor, FindingFilter, SystemClock, Timest
 use crate::store::{Order, Store};
 use anyhow::Result;
 use base64::Engine as _;
+use std::collections::BTreeSet;
 
 pub enum Asked {
     Data(Store),
@@ -149,7 +150,7 @@ impl Asked {
         match self {
             Asked::Data(store) => {
                 let (at, complete) = (moment(as_of), complete(store).await?);
-                Ok(sources::page(&store.sources(at).await?, at, complete))
+                Ok(sources::page(&store.sources(at).await?, &store.removed().await?, at, complete))
             }
             Asked::Server(remote) => {
                 let parameters: Vec<_> = as_of.map(|t| ("as_of", t.to_string())).into_iter().collect();
@@ -251,26 +252,32 @@ impl Asked {
     pub async fn evidence(&self, call: &CallDto) -> Result<EvidenceDto> {
         match self {
             Asked::Data(store) => {
-                let mut lines: Vec<EvidenceLine> = Vec::new();
+                let (mut lines, mut gone) = (Vec::<EvidenceLine>::new(), BTreeSet::new());
                 for leg in call.legs.iter().flatten() {
-                    let known = lines.iter_mut().find(|l| (l.delivery, l.line) == (leg.delivery, leg.line));
-                    match known {
+                    let at = (leg.delivery, leg.line);
+                    match lines.iter_mut().find(|l| (l.delivery, l.line) == at) {
                         Some(line) => line.leg_ids.push(leg.id.clone()),
-                        None => lines.push(evidence_line(store, leg).await?),
+                        None => match evidence_line(store, leg).await? {
+                            Some(line) => lines.push(line),
+                            None => drop(gone.insert(at)),
+                        },
                     }
                 }
-                Ok(EvidenceDto { call_id: call.id.clone(), lines })
+                Ok(EvidenceDto { call_id: call.id.clone(), lines, removed_lines: gone.len() })
             }
             Asked::Server(remote) => remote.get(&format!("/v1/calls/{}/evidence", call.id), &[]).await,
         }
     }
 }
 
-async fn evidence_line(store: &Store, leg: &dto::LegDto) -> Result<EvidenceLine> {
-    let raw = store.raw_line(leg.delivery, leg.line).await?;
-    let text = raw.as_ref().and_then(|r| String::from_utf8(r.clone()).ok());
-    let base64 = raw.filter(|_| text.is_none()).map(|r| base64::engine::general_purpose::STANDARD.encode(r));
-    Ok(EvidenceLine {
+/// None when the line has been removed.
+async fn evidence_line(store: &Store, leg: &dto::LegDto) -> Result<Option<EvidenceLine>> {
+    let Some(raw) = store.raw_line(leg.delivery, leg.line).await? else { return Ok(None) };
+    let (text, base64) = match String::from_utf8(raw) {
+        Ok(text) => (Some(text), None),
+        Err(error) => (None, Some(base64::engine::general_purpose::STANDARD.encode(error.as_bytes()))),
+    };
+    Ok(Some(EvidenceLine {
         leg_ids: vec![leg.id.clone()],
         source: leg.source.clone(),
         delivery: leg.delivery,
@@ -279,7 +286,7 @@ async fn evidence_line(store: &Store, leg: &dto::LegDto) -> Result<EvidenceLine>
         line_sha256: leg.line_sha256.clone(),
         text,
         base64,
-    })
+    }))
 }
 
 /// Opens the data for reading, never creating it.

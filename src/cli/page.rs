@@ -161,6 +161,10 @@ impl Page {
             let raw = line.text.as_deref().map(phrase::printable).or(line.base64.clone()).unwrap_or_default();
             let _ = writeln!(self.text, "{}", self.paint.dim(&raw));
         }
+        if evidence.removed_lines > 0 {
+            let lines = phrase::count(evidence.removed_lines as u64, "line has", "lines have");
+            let _ = writeln!(self.text, "{lines} been removed; their hashes stand with the legs");
+        }
     }
 }
 

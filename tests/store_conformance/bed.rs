@@ -51,6 +51,19 @@ impl Bed {
         matches!(self.location, Location::Directory(_))
     }
 
+    /// Past the store, as nobody should.
+    pub async fn alter(&self, sql: &'static str) {
+        match &self.location {
+            Location::Directory(directory) => {
+                let url = format!("sqlite://{}", directory.join("calltrail.db").display());
+                SqliteConnection::connect(&url).await.unwrap().execute(sql).await.unwrap();
+            }
+            Location::Postgres(url) => {
+                PgConnection::connect(url).await.unwrap().execute(sql).await.unwrap();
+            }
+        }
+    }
+
     /// Past the store, as an auditor with SQL would: rows of one column of bytes.
     pub async fn bytes(&self, sql: &'static str) -> Vec<Vec<u8>> {
         match &self.location {
