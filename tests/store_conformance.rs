@@ -110,6 +110,7 @@ stories! {
     retention::keys_and_buckets_of_calls_that_are_gone_go_too,
     retention::a_call_is_found_through_a_hundred_runs_in_milliseconds,
     retention::while_much_is_removed_commits_wait_for_no_more_than_a_step,
+    retention::a_file_that_can_shrink_gives_back_its_room,
     retention_evidence::lines_go_and_the_tree_stays_what_it_was,
     retention_evidence::what_has_not_been_derived_does_not_go,
     retention_evidence::a_delivery_whose_lines_are_gone_is_still_known,

@@ -3,9 +3,7 @@
 use super::{Db, Location, Store, StoreError, dialect, statement::stmt};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::sqlite::{
-    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, Executor};
 use std::fs;
 use std::io::ErrorKind;
@@ -157,8 +155,6 @@ async fn connect_sqlite(file: PathBuf, create: bool) -> Result<Db, sqlx::Error> 
         .filename(file)
         .create_if_missing(create)
         .page_size(16_384)
-        // So that what retention frees can be given back. It holds for files that are made now.
-        .auto_vacuum(SqliteAutoVacuum::Incremental)
         .journal_mode(SqliteJournalMode::Wal)
         // Acknowledged means on disk: with NORMAL, a commit may return before it is.
         .synchronous(SqliteSynchronous::Full)

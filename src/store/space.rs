@@ -1,5 +1,7 @@
-//! Room in the file that holds nothing any more. SQLite uses it again for what comes; what is more than that is given back to the
-//! system, where the file was made so that it can be. Postgres sees to it itself.
+//! Room in the file that holds nothing any more. SQLite uses it again for what comes: a file whose calls come and go stays as large
+//! as it is. What is more than that is given back to the system where somebody has had the file made anew so that it can be
+//! (`pragma auto_vacuum = incremental`); we do not make files so, since writing them costs some percent more. Postgres sees to it
+//! itself.
 
 use super::retention::pause;
 use super::{Db, Store, StoreError};

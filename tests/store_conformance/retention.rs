@@ -348,3 +348,24 @@ pub async fn while_much_is_removed_commits_wait_for_no_more_than_a_step(bed: &Be
     assert_eq!(lines.len(), committed.len(), "all that was acknowledged is there");
     assert_eq!(all(&bed.store).await.len(), 5_000);
 }
+
+/// Only SQLite, and only a file that somebody has had made so.
+pub async fn a_file_that_can_shrink_gives_back_its_room(bed: &Bed) {
+    if !bed.is_sqlite() {
+        return;
+    }
+    bed.alter("pragma auto_vacuum = incremental; vacuum").await;
+    let bulky = |n: u32| {
+        let path: String =
+            (0..40_000_u32).map(|i| char::from(b'a' + (i * 7 + n * i * i) as u8 % 26)).collect();
+        Call { path: Some(path), ..call(n, i64::from(n)) }
+    };
+    derive_calls(&bed.store, (0..2_500).map(bulky)).await;
+    let calltrail::store::Location::Directory(directory) = &bed.location else { return };
+    let bytes = || std::fs::metadata(directory.join("calltrail.db")).unwrap().len();
+    bed.alter("pragma wal_checkpoint(truncate)").await;
+    let before = bytes();
+    bed.store.remove(&cutoffs(&[(Calls, MINUTE)]), LATER, |_, _| ()).await.unwrap();
+    bed.alter("pragma wal_checkpoint(truncate)").await;
+    assert!(bytes() < before / 2, "{} of {before}", bytes());
+}

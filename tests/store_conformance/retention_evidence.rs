@@ -80,7 +80,7 @@ pub async fn two_that_remove_at_once_count_each_line_once(bed: &Bed) {
     let rules = received_before(5_000);
     let (one, two) =
         tokio::join!(bed.store.remove(&rules, LATER, |_, _| ()), other.remove(&rules, LATER, |_, _| ()));
-    (one.unwrap(), two.unwrap());
+    one.and(two).unwrap();
     let removals = bed.store.removals().await.unwrap();
     assert_eq!(removals.iter().map(|removal| removal.lines).sum::<i64>(), 4_000);
     assert_eq!(bed.store.verify(|_| ()).await.unwrap().forgotten, 2_000);
