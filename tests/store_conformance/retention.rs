@@ -356,8 +356,9 @@ pub async fn a_file_that_can_shrink_gives_back_its_room(bed: &Bed) {
     }
     bed.alter("pragma auto_vacuum = incremental; vacuum").await;
     let bulky = |n: u32| {
-        let path: String =
-            (0..40_000_u32).map(|i| char::from(b'a' + (i * 7 + n * i * i) as u8 % 26)).collect();
+        let path: String = (0..40_000_u32)
+            .map(|i| char::from(b'a' + (i.wrapping_mul(i).wrapping_mul(n + 3) >> 7) as u8 % 26))
+            .collect();
         Call { path: Some(path), ..call(n, i64::from(n)) }
     };
     derive_calls(&bed.store, (0..2_500).map(bulky)).await;
