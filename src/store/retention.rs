@@ -79,6 +79,9 @@ impl Store {
                 told(*class, step);
                 pause(began).await;
             }
+            if class.is_of_calls() {
+                self.reach(*class, cutoff).await?;
+            }
         }
         self.remove_again(now).await?;
         self.tidy_up().await

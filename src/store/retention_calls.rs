@@ -58,10 +58,26 @@ impl Store {
         write_down(&mut tx, Note { class, cutoff, now, mark, step, deliveries: None }).await?;
         let count = "update correlator set call_count = call_count - ?, finding_count = finding_count - ?, \
                      removed_before_us = case when removed_before_us < ? then ? else removed_before_us end";
-        let before = mark.through_us;
+        let before = if class == RetentionClass::Calls { mark.through_us } else { i64::MIN };
         tx.execute(stmt(count).int(calls).int(findings).int(before).int(before)).await?;
         tx.commit().await?;
         Ok(step)
+    }
+
+    /// All of a class that may go is gone. The mark then says so, where anything ever went: the other side of the last call that was
+    /// removed may start after it.
+    pub(super) async fn reach(&self, class: RetentionClass, cutoff: &Cutoff) -> Result<(), StoreError> {
+        let before = cutoff.before.micros();
+        let known = marks(&mut self.snapshot().await?).await?;
+        let Some(mark) = known.get(&class).filter(|mark| mark.through_us < before) else { return Ok(()) };
+        let mut tx = self.begin_derived().await?;
+        lock_correlator(&mut tx).await?;
+        set_mark(&mut tx, class, Mark { through_us: before, ..*mark }).await?;
+        if class == RetentionClass::Calls {
+            let update = "update correlator set removed_before_us = ? where removed_before_us < ?";
+            tx.execute(stmt(update).int(before).int(before)).await?;
+        }
+        tx.commit().await
     }
 
     /// What came back: calls of times that have been removed, from late lines or from deriving again. By the rules of then.
