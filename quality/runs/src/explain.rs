@@ -1,7 +1,7 @@
 //! A case of a score with the legs that it is about: what an engineer needs to find its cause.
 
 use crate::derive::Derived;
-use calltrail::model::{Leg, Side};
+use calltrail::model::{CallId, Leg, Side};
 use calltrail_score::{Case, LineHash, RealCall};
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -27,6 +27,7 @@ pub fn explain(case: &Case, truth: &[RealCall], derived: &Derived) -> String {
             call.parent_id.map(|p| p.to_string()[..8].to_owned())
         );
         call.legs.iter().for_each(|leg| line(&mut text, leg));
+        above(&mut text, call.parent_id, derived);
     }
     let shown = |l: &Leg| exported.is_some_and(|c| c.legs.iter().any(|m| m.id == l.id));
     if let Some(real) = case.real.map(|i| &truth[i]) {
@@ -35,8 +36,24 @@ pub fn explain(case: &Case, truth: &[RealCall], derived: &Derived) -> String {
             let legs = by_line.get(&mark.sha256).into_iter().flatten();
             legs.filter(|l| !shown(l)).for_each(|leg| line(&mut text, leg));
         }
+        let parent = real.parent.as_ref().and_then(|id| truth.iter().find(|r| r.id == *id));
+        if let Some(parent) = parent {
+            let _ = write!(text, "\n    really of #{} {} lost {}:", parent.id, parent.kind, parent.lost);
+            let legs = parent.lines.iter().filter_map(|mark| by_line.get(&mark.sha256));
+            legs.flatten().for_each(|leg| line(&mut text, leg));
+        }
     }
     text
+}
+
+/// What is taken for its cause, up to the root.
+fn above(text: &mut String, parent: Option<CallId>, derived: &Derived) {
+    let mut next = parent;
+    while let Some(call) = next.and_then(|id| derived.calls.iter().find(|c| c.id == id)) {
+        let _ = write!(text, "\n    of {}", &call.id.to_string()[..8]);
+        call.legs.iter().for_each(|leg| line(text, leg));
+        next = call.parent_id;
+    }
 }
 
 fn line(text: &mut String, leg: &Leg) {

@@ -2,9 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 use calltrail_quality::figures::{self, Settings};
-use calltrail_quality::report;
 use calltrail_quality::worlds::{self, Plan, Show};
-use calltrail_quality::{baselines, captures, degrade, derive, explain, judged};
+use calltrail_quality::{baselines, captures, degrade, derive, explain, judged, plans, report};
 use calltrail_score::score;
 use calltrail_score::score::What;
 use calltrail_sim::faults::Faults;
@@ -16,6 +15,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 join-quality [--calls N] [--seed S] [--quick] [--only PLAN]      the table; writes docs/join-quality.md unless quick
 join-quality world [--preset NAME] [--calls N] [--worlds N] [--seed S] [--faults JSON] [--config JSON] [--show CASE,...] [--most N]
+join-quality plan NAME [--calls N] [--worlds N] [--seed S] [--show CASE,...] [--most N]   (a world of the table, by a part of its name)
 join-quality capture fullstack-a|hop [--seed S] [--show CASE,...]   (seed 0: undamaged)
 
 CASE: wrong_proven, wrong_keyed, wrong_pair, false_accusation, wrong_principal, wrong_parent, missed_pair, missed_parent,
@@ -77,6 +77,7 @@ fn run(words: Vec<String>) -> Result<()> {
     let plain: Vec<&str> = words.plain.iter().map(String::as_str).collect();
     match plain[..] {
         ["world"] => world(&words),
+        ["plan", name] => plan(name, &words),
         ["capture", name] => capture(name, &words),
         [] => table(&words),
         _ => bail!("{USAGE}"),
@@ -130,10 +131,20 @@ fn world(words: &Words) -> Result<()> {
     let mut config: Config = serde_json::from_value(value).context("--config")?;
     config.calls = words.number("calls", config.calls)?;
     let faults: Faults = serde_json::from_str(&words.text("faults", "{}")).context("--faults")?;
-    let plan = Plan { config, faults, declares_outages: false, skew_bound_us: None };
+    run_worlds(&Plan { config, faults, declares_outages: false, skew_bound_us: None }, words)
+}
+
+/// The same worlds that the table is made of.
+fn plan(name: &str, words: &Words) -> Result<()> {
+    let plans = plans::all(words.number("calls", 10_000)?);
+    let named = plans.into_iter().find(|p| p.name.contains(name));
+    run_worlds(&named.with_context(|| format!("no world's name contains `{name}`"))?.plan, words)
+}
+
+fn run_worlds(plan: &Plan, words: &Words) -> Result<()> {
     let started = std::time::Instant::now();
     let verdict = worlds::run(
-        &plan,
+        plan,
         words.number("seed", 1)?,
         words.number("worlds", 1)?,
         words.number("threads", 1)?,
