@@ -8,7 +8,7 @@ use calltrail::correlate::facts::Facts;
 use calltrail::correlate::rules::{HeaderKey, KeyMaterial};
 use calltrail::correlate::{Rules, assemble};
 use calltrail::decode::{decode_delivery, frame};
-use calltrail::model::{Attribution, Call, Delivery, DeliveryId, FindingKind, ObserverKind, Timestamp};
+use calltrail::model::{Attribution, Call, Delivery, DeliveryId, FindingKind, Leg, ObserverKind, Timestamp};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -373,4 +373,76 @@ fn a_trace_whose_log_was_cut_is_no_way_round_the_edge() {
         &rules,
     );
     assert!(has(received_by_billing(&calls), FindingKind::Bypass), "{calls:#?}");
+}
+
+/// What another service sends to catalog, with everything that it has copied of the request that catalog is serving.
+fn thief(changes: &[(&str, Value)]) -> Value {
+    let copied = [
+        ("unique_id", json!("00000000-0000-4000-8000-000000000008")),
+        (
+            "downstream_peer_uri_san",
+            json!("spiffe://0e764799-5b37-d4f2-8a08-fd145694ce35.consul/ns/default/dc/dc1/svc/thief"),
+        ),
+        ("downstream_direct_remote_address", json!("127.0.0.77:40000")),
+        ("path", json!("/price/1")),
+        ("start_time", json!("2026-11-24T02:56:51.135000Z")),
+        ("duration_ms", json!(8)),
+    ];
+    with(with(service_line(), &copied), changes)
+}
+
+fn received_from_thief(calls: &[Call]) -> &Call {
+    calls.iter().find(|c| c.caller.name == "thief").expect("the thief's call")
+}
+
+#[test]
+fn nobody_is_named_for_what_a_request_or_a_copy_of_it_may_have_caused() {
+    let below = [catalog_to_billing(), billing_line()];
+    let served_together = below_catalog(&[&below[..], &[thief(&[])]].concat());
+    let call = received_by_billing(&served_together);
+    assert_eq!(call.principal, None);
+    assert_eq!(call.claimed.as_ref().map(|p| p.subject.as_str()), Some("mbcGhAYEyvbyM5Lv0B1vl4"));
+    assert!(!has(call, FindingKind::ReplayedHeader) && !has(call, FindingKind::BrokenChain));
+    assert_eq!(received_from_thief(&served_together).principal, None);
+
+    let over = thief(&[("duration_ms", json!(1))]);
+    let calls = below_catalog(&[&below[..], &[over]].concat());
+    assert!(received_by_billing(&calls).principal.is_some(), "the copy had been answered before");
+}
+
+#[test]
+fn what_a_forged_header_led_to_is_not_the_work_of_the_request_whose_trace_and_span_it_names() {
+    let genuine = service_line()["calltrail"].as_str().unwrap().to_owned();
+    let forged = [("calltrail", json!(genuine.replace("service:mbc", "service:abc")))];
+    let below = [with(catalog_to_billing(), &forged), with(billing_line(), &forged), thief(&forged)];
+    let calls = below_catalog(&below);
+    let call = received_by_billing(&calls);
+    assert_eq!((call.parent_id, &call.principal), (Some(received_from_thief(&calls).id), &None));
+}
+
+#[test]
+fn where_no_clock_tells_a_request_at_the_gateway_from_its_copy_none_is_named_and_none_accused() {
+    // Everything is copied, path and ids included, and sent to another gateway two seconds later.
+    let copied = |start: &str| {
+        let changes = [
+            ("unique_id", json!("00000000-0000-4000-8000-000000000009")),
+            ("node_id", json!("gw-other")),
+            ("downstream_direct_remote_address", json!(ATTACKER)),
+            ("upstream_local_address", json!("127.0.0.1:50001")),
+            ("start_time", json!(start)),
+        ];
+        with(gateway_line(), &changes)
+    };
+    let copy = copied("2026-11-24T02:56:53.145000Z");
+    let calls = joined(&[line("worker", RAY), gateway_line(), copy.clone()], &rules());
+    assert!(has(entry(&calls, ATTACKER), FindingKind::ReplayedHeader), "the Worker's clock tells the copy");
+    assert!(calls.iter().any(|c| c.legs.iter().any(Leg::is_entry) && c.principal.is_some()));
+
+    let late = with(gateway_line(), &[("start_time", json!("2026-11-24T02:56:54.132000Z"))]);
+    for call in joined(&[line("worker", RAY), late, copy], &rules()) {
+        if call.legs.iter().any(Leg::is_entry) {
+            assert_eq!(call.principal, None);
+            assert!(!has(&call, FindingKind::ReplayedHeader) && !has(&call, FindingKind::Bypass));
+        }
+    }
 }

@@ -33,7 +33,7 @@ fn assemble_one(legs: Vec<Leg>, facts: &Facts, rules: &Rules) -> Vec<Call> {
 /// Which legs are one call. `compared`: distinct legs in their common time.
 pub(super) fn pairs(compared: &[Leg], times: Times) -> Vec<Group> {
     let mut in_mesh = Vec::new();
-    let mut groups = edge_pairs::pair(compared, times.slack_us, &mut in_mesh);
+    let mut groups = edge_pairs::pair(compared, times, &mut in_mesh);
     groups.extend(mesh_pairs::pair(compared, &in_mesh, times));
     groups
 }
@@ -49,8 +49,8 @@ pub(super) fn calls(
     let mut calls: Vec<Call> = groups.iter().map(|group| build::call(group, &legs, facts, rules)).collect();
     hand_out(legs, groups, &mut calls);
     calls.sort_by_key(|call| (call.start, call.id));
-    tree::grow(&mut calls, clocks, facts, rules);
-    let custody = attribute(&mut calls, clocks, rules);
+    let contested = tree::grow(&mut calls, clocks, facts, rules);
+    let custody = attribute(&mut calls, &contested, clocks, rules);
     calls.iter_mut().for_each(judge);
     findings::find(&mut calls, &custody, facts, rules);
     calls

@@ -25,6 +25,8 @@ const CROWD: usize = 128;
 /// What two ends of one call may stand apart once the difference of their clocks is known: its bounds are about as wide as the
 /// call's own time on the network.
 const KNOWN_SLACK_US: i64 = 5_000;
+/// Where calls of one trace tell of offsets that are further apart than this, one of the clocks has been set anew between them.
+const STEP_US: i64 = 20_000;
 /// A port is not used again by another connection at once.
 const TCP_AGREE_US: i64 = 2_000_000;
 
@@ -35,6 +37,8 @@ pub struct Clocks {
     shift_us: BTreeMap<LegId, i64>,
     /// Legs with the same number have clocks whose difference several calls agree on.
     known: BTreeMap<LegId, usize>,
+    /// Legs of observers one of whose clocks has been set anew within the trace: calls that are one contradict each other about it.
+    unsteady: BTreeSet<LegId>,
 }
 
 /// Two legs that may be one call, and what that says of their clocks.
@@ -45,6 +49,8 @@ struct Anchor {
     offset: ClockOffset,
     /// Neither leg could belong to another: they are one call whatever the clocks say.
     unmistakable: bool,
+    /// That, or one of a row in which each leg has its place.
+    placed: bool,
 }
 
 /// What a trace says of the clocks of two observers.
@@ -55,12 +61,14 @@ struct Agreed {
     calls: i64,
     /// At least two do, and most of those that could speak against it.
     known: bool,
+    /// Calls that are one contradict it.
+    unsteady: bool,
 }
 
 impl Anchor {
     fn new(legs: &[Leg], client: usize, server: usize, unmistakable: bool) -> Anchor {
         let offset = ClockOffset::between(&legs[client], &legs[server]);
-        Anchor { client, server, offset, unmistakable }
+        Anchor { client, server, offset, unmistakable, placed: unmistakable }
     }
 }
 
@@ -82,13 +90,17 @@ impl Clocks {
         agreed.sort_by_key(|(ends, agreed)| (!agreed.known, std::cmp::Reverse(agreed.calls), *ends));
         let mut time = Potentials::default();
         let mut known = Potentials::default();
-        for ((one, client, server), agreed) in agreed {
+        for &((one, client, server), ref agreed) in &agreed {
             time.tie((one, server), (one, client), agreed.offset_us);
             if agreed.known {
                 known.tie((one, server), (one, client), agreed.offset_us);
             }
         }
         let mut clocks = Clocks::default();
+        let mut unsteady: BTreeSet<(usize, &Observer)> = BTreeSet::new();
+        for ((one, client, server), _) in agreed.iter().filter(|(_, agreed)| agreed.unsteady) {
+            unsteady.extend([(*one, *client), (*one, *server)]);
+        }
         for (place, leg) in legs.iter().enumerate() {
             let observer = (component[place], &leg.observer);
             if let Some((_, ahead_us)) = time.of(observer).filter(|(_, us)| *us != 0) {
@@ -97,8 +109,16 @@ impl Clocks {
             if let Some((set, _)) = known.of(observer) {
                 clocks.known.insert(leg.id, set);
             }
+            if unsteady.contains(&observer) {
+                clocks.unsteady.insert(leg.id);
+            }
         }
         clocks
+    }
+
+    /// Whether the leg's clock, or one that it is compared with, has been set anew within the trace: it orders nothing that it saw.
+    pub fn is_unsteady(&self, leg: &Leg) -> bool {
+        self.unsteady.contains(&leg.id)
     }
 
     /// Start of a leg in the common time of its trace.
@@ -124,15 +144,24 @@ impl Clocks {
     /// client's, and their clocks are known, or agree without having been brought there. Where many lines are lost, what lies a little
     /// beside it is as often another call's.
     pub fn speak_for(&self, client: &Leg, server: &Leg) -> bool {
-        let moved_us = self.shift_us(server).saturating_sub(self.shift_us(client));
         let common = ClockOffset::between(client, server);
-        let logged = ClockOffset {
-            lower_us: common.lower_us.saturating_sub(moved_us),
-            upper_us: common.upper_us.saturating_sub(moved_us),
-        };
+        self.speak(client, server, common, moved(common, self.apart_us(client, server).saturating_neg()))
+    }
+
+    /// The same of legs that stand in their own times.
+    pub fn speak_for_as_logged(&self, client: &Leg, server: &Leg) -> bool {
+        let logged = ClockOffset::between(client, server);
+        self.speak(client, server, moved(logged, self.apart_us(client, server)), logged)
+    }
+
+    fn speak(&self, client: &Leg, server: &Leg, common: ClockOffset, logged: ClockOffset) -> bool {
         let agree_us = if client.protocol == Protocol::Tcp { TCP_AGREE_US } else { 0 };
         let known = self.are_known(client, server) && common.distance_us() <= agree_us;
         known || logged.distance_us() <= agree_us
+    }
+
+    fn apart_us(&self, client: &Leg, server: &Leg) -> i64 {
+        self.shift_us(server).saturating_sub(self.shift_us(client))
     }
 
     /// The legs as they are to be compared, at the same places.
@@ -141,6 +170,13 @@ impl Clocks {
             return Cow::Borrowed(legs);
         }
         Cow::Owned(legs.iter().map(|leg| Leg { start: self.start(leg), ..leg.clone() }).collect())
+    }
+}
+
+fn moved(offset: ClockOffset, by_us: i64) -> ClockOffset {
+    ClockOffset {
+        lower_us: offset.lower_us.saturating_add(by_us),
+        upper_us: offset.upper_us.saturating_add(by_us),
     }
 }
 
@@ -223,7 +259,8 @@ fn possible(legs: &[Leg], places: &[usize]) -> Vec<Anchor> {
             .extend(servers.iter().filter(|&&s| could_be_one(&legs[client], &legs[s])).map(|&s| (client, s)));
     }
     if in_order(legs, &mut pairs) {
-        return pairs.iter().map(|&(client, server)| Anchor::new(legs, client, server, false)).collect();
+        let placed = |&(c, s): &(usize, usize)| Anchor { placed: true, ..Anchor::new(legs, c, s, false) };
+        return pairs.iter().map(placed).collect();
     }
     let (mut of_client, mut of_server) = (BTreeMap::new(), BTreeMap::new());
     for &(client, server) in &pairs {
@@ -298,7 +335,9 @@ fn agree(anchors: &[Anchor]) -> Agreed {
     let (calls, _, offset_us) = best;
     let most = clients.of.len().min(servers.of.len()) as i64;
     // What counting suggests may be off by one of several equal requests: only calls that are one whatever the clocks say make it known.
-    Agreed { offset_us, calls, known: sure && calls >= 2 && calls * 2 > most }
+    let apart = |a: &&Anchor| a.placed && moved(a.offset, -offset_us).distance_us() > STEP_US;
+    let unsteady = anchors.iter().any(|a| apart(&a));
+    Agreed { offset_us, calls, known: sure && calls >= 2 && calls * 2 > most, unsteady }
 }
 
 /// How many possible partners each leg of a side has, and how many legs have any.

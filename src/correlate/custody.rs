@@ -4,6 +4,8 @@
 //! gives `presumed`; B beginning after A has ended gives `deferred`. What only a header claims is never the principal.
 
 use super::clocks::Clocks;
+use super::contest::{Contested, is_of_the_edge};
+use super::edge_pairs::{contradicts, shared_keys};
 use super::header::{self, Signature};
 use super::rules::Rules;
 use crate::model::{
@@ -23,12 +25,16 @@ pub struct Custody {
     pub edge_span: BTreeMap<CallId, SpanId>,
     /// Gateway calls whose valid header had been used before, by another request.
     pub replayed_at_gateway: BTreeSet<CallId>,
+    /// Gateway calls of which one is a request of the edge and the others are copies of it, and nobody can tell which: none is named,
+    /// and none accused.
+    pub untold_at_gateway: BTreeSet<CallId>,
 }
 
 /// Sets `principal` and `claimed` on every call.
-pub fn attribute(calls: &mut [Call], clocks: &Clocks, rules: &Rules) -> Custody {
+pub fn attribute(calls: &mut [Call], contested: &Contested, clocks: &Clocks, rules: &Rules) -> Custody {
+    let Copies { replayed, untold } = copies_at_gateway(calls, clocks, rules);
     let mut custody =
-        Custody { replayed_at_gateway: replayed_at_gateway(calls, clocks, rules), ..Custody::default() };
+        Custody { replayed_at_gateway: replayed, untold_at_gateway: untold, ..Custody::default() };
     for call in calls.iter_mut().filter(|c| custody.replayed_at_gateway.contains(&c.id)) {
         disown(call);
     }
@@ -36,7 +42,14 @@ pub fn attribute(calls: &mut [Call], clocks: &Clocks, rules: &Rules) -> Custody 
     for child in parents_first(calls, &place) {
         let parent =
             calls[child].parent_id.filter(|_| !calls[child].parent_inferred).and_then(|id| place.get(&id));
-        let found = attribute_one(&calls[child], parent.map(|&p| &calls[p]), &custody, rules);
+        let mut found = attribute_one(&calls[child], parent.map(|&p| &calls[p]), &custody, rules);
+        let entries = contested.get(&calls[child].id).into_iter().flatten().filter_map(|id| place.get(id));
+        let contested = entries.into_iter().any(|&entry| name_two(&found.principal, &calls[entry].principal));
+        if contested || custody.untold_at_gateway.contains(&calls[child].id) {
+            // What it carries is a claim.
+            found.claimed =
+                found.principal.take().map(|p| p.principal).filter(|p| claims(&calls[child], p, rules));
+        }
         let call = &mut calls[child];
         if found.from_edge {
             custody.from_edge.insert(call.id);
@@ -50,6 +63,15 @@ pub fn attribute(calls: &mut [Call], clocks: &Clocks, rules: &Rules) -> Custody 
     custody
 }
 
+fn name_two(one: &Option<CallPrincipal>, other: &Option<CallPrincipal>) -> bool {
+    let subject = |p: &Option<CallPrincipal>| p.as_ref().map(|p| p.principal.subject.clone());
+    one.is_some() && subject(one) != subject(other)
+}
+
+fn claims(call: &Call, principal: &Principal, rules: &Rules) -> bool {
+    valid_header(call, rules).is_some_and(|h| h.subject == principal.subject)
+}
+
 /// A copied signature proves nothing about who sent the copy: the caller is the address that the gateway saw.
 fn disown(call: &mut Call) {
     if let Some(entry) = call.legs.iter().find(|l| l.is_entry()) {
@@ -59,7 +81,7 @@ fn disown(call: &mut Call) {
     }
 }
 
-/// Places so that each call comes after its parent.
+/// Places so that each call comes after its parent, and those of the edge, to which only such lead, before all others.
 fn parents_first(calls: &[Call], place: &BTreeMap<CallId, usize>) -> Vec<usize> {
     let mut children: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     let mut order = Vec::with_capacity(calls.len());
@@ -74,6 +96,7 @@ fn parents_first(calls: &[Call], place: &BTreeMap<CallId, usize>) -> Vec<usize> 
         order.extend(children.remove(&order[next]).unwrap_or_default());
         next += 1;
     }
+    order.sort_by_key(|&place| !is_of_the_edge(&calls[place]));
     order
 }
 
@@ -255,33 +278,62 @@ pub fn principal_of(header: &crate::model::SignedPrincipal) -> Principal {
 /// side must not accuse anybody.
 const FRESH_US: i64 = 720_000_000;
 
+/// Gateway calls with a copy of a header.
+#[derive(Default)]
+struct Copies {
+    replayed: BTreeSet<CallId>,
+    untold: BTreeSet<CallId>,
+}
+
 /// Gateway calls without a Worker's record whose header belongs to another request: the Worker's record names that one, an
 /// earlier gateway line carries the same header, or it was signed long before.
-fn replayed_at_gateway(calls: &[Call], clocks: &Clocks, rules: &Rules) -> BTreeSet<CallId> {
+fn copies_at_gateway(calls: &[Call], clocks: &Clocks, rules: &Rules) -> Copies {
     let mut by_span: BTreeMap<(TraceId, SpanId), Vec<&Call>> = BTreeMap::new();
-    let sent_by_worker = |l: &Leg| l.observer.kind == ObserverKind::Worker && l.side == Side::Client;
     let mut sent = BTreeSet::new();
-    let mut replayed = BTreeSet::new();
+    let mut copies = Copies::default();
     for call in calls {
-        let spans = call
-            .legs
-            .iter()
-            .filter(|l| sent_by_worker(l))
-            .filter_map(|l| Some((l.trace?.trace_id, l.span_id?)));
-        sent.extend(spans);
+        let of_worker = call.legs.iter().filter(|l| sent_by_worker(l));
+        sent.extend(of_worker.filter_map(|l| Some((l.trace?.trace_id, l.span_id?))));
         let Some(entry) = call.legs.iter().find(|l| l.is_entry()) else { continue };
         if let Some(header) = valid_header(call, rules) {
             by_span.entry((header.trace_id, header.span_id)).or_default().push(call);
             let stale = (clocks.start(entry).0 - header.issued_at.0).abs() > FRESH_US;
             if stale && !call.legs.iter().any(sent_by_worker) {
-                replayed.insert(call.id);
+                copies.replayed.insert(call.id);
             }
         }
     }
     for (span, mut calls) in by_span {
-        calls.sort_by_key(|c| (c.legs.iter().all(|l| !sent_by_worker(l)), c.start, c.id));
-        let honest = usize::from(!sent.contains(&span) || calls[0].legs.iter().any(sent_by_worker));
-        replayed.extend(calls.into_iter().skip(honest).map(|c| c.id));
+        let has = |c: &Call, of: fn(&Leg) -> bool| c.legs.iter().any(of);
+        calls.sort_by_key(|c| (!has(c, sent_by_worker), !has(c, Leg::is_subrequest_witness), c.start, c.id));
+        let honest = !sent.contains(&span) || has(calls[0], sent_by_worker);
+        let (first, others) = calls.split_at(usize::from(honest));
+        for other in others {
+            let alike = first.iter().find(|first| !may_be_told(first, other, clocks));
+            match alike {
+                Some(first) => copies.untold.extend([first.id, other.id]),
+                None => _ = copies.replayed.insert(other.id),
+            }
+        }
     }
-    replayed
+    copies
+}
+
+fn sent_by_worker(leg: &Leg) -> bool {
+    leg.observer.kind == ObserverKind::Worker && leg.side == Side::Client
+}
+
+/// Whether anything tells the request that the edge sent, with what the Worker or the zone says of it, from a copy: what was sent, or
+/// when. Where neither says anything, the first at one gateway is the one; which was first at two, their clocks cannot tell.
+fn may_be_told(first: &Call, other: &Call, clocks: &Clocks) -> bool {
+    let entry = |c: &'_ Call| c.legs.iter().position(Leg::is_entry);
+    let Some((one, copy)) = entry(first).zip(entry(other)) else { return true };
+    let (one, copy) = (&first.legs[one], &other.legs[copy]);
+    let witness = |of: fn(&Leg) -> bool| first.legs.iter().find(|l| of(l));
+    let Some(sent) = witness(sent_by_worker).or_else(|| witness(Leg::is_subrequest_witness)) else {
+        return one.observer == copy.observer;
+    };
+    contradicts(sent, copy)
+        || shared_keys(sent, copy) < shared_keys(sent, one)
+        || (clocks.speak_for_as_logged(sent, one) && !clocks.speak_for_as_logged(sent, copy))
 }

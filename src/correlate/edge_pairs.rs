@@ -3,6 +3,7 @@
 //! What ties a subrequest to the gateway's line is what the Worker sent with it: its own span in the signed header or in
 //! `traceparent`, the request id, the ray of the subrequest, its hop. Each is a fresh random value per subrequest.
 
+use super::clocks::Times;
 use super::compat::{differ, name_other_paths};
 use super::group::Group;
 use crate::model::{Basis, Leg, ObserverKind, RequestKey, Side, SpanId, TraceId};
@@ -14,11 +15,11 @@ const COPIED_PPM: u32 = 900_000;
 const CROWD: usize = 1_000;
 
 /// Groups every leg of a Worker, a zone, and the server legs of gateways. `rest` gets the places of all other legs.
-pub fn pair(legs: &[Leg], slack_us: i64, rest: &mut Vec<usize>) -> Vec<Group> {
+pub fn pair(legs: &[Leg], times: Times, rest: &mut Vec<usize>) -> Vec<Group> {
     let sorted = Sorted::new(legs, rest);
     let bound = bound_workers(legs, &sorted);
     let mut groups = visitors(legs, &sorted, &bound);
-    groups.extend(subrequests(legs, &sorted, &bound, slack_us));
+    groups.extend(subrequests(legs, &sorted, &bound, times));
     groups
 }
 
@@ -104,12 +105,12 @@ fn subrequests(
     legs: &[Leg],
     sorted: &Sorted,
     called_by_worker: &BTreeMap<usize, usize>,
-    slack_us: i64,
+    times: Times,
 ) -> Vec<Group> {
     let bound: BTreeMap<usize, usize> = called_by_worker.iter().map(|(&s, &c)| (c, s)).collect();
     let clients: Vec<usize> =
         sorted.worker_clients.iter().copied().filter(|c| !bound.contains_key(c)).collect();
-    let to_gateway = best_pairs(legs, &clients, &sorted.gateway_servers, slack_us);
+    let to_gateway = best_pairs(legs, &clients, &sorted.gateway_servers, times);
 
     let mut witness_of_client =
         one_to_one(zone_edges(legs, &sorted.zone_subrequests, &sorted.worker_clients));
@@ -174,8 +175,9 @@ pub(super) fn contradicts(client: &Leg, other: &Leg) -> bool {
         || differ(&own_span(client), &other.header.as_ref().map(|h| Key::Span(h.trace_id, h.span_id)))
 }
 
-/// `(keys shared, strain, client, server)` for every pair that shares a key and has no contradiction.
-type Edge = (std::cmp::Reverse<u32>, i64, usize, usize);
+/// `(keys shared, not told by time, strain, client, server)` for every pair that shares a key and has no contradiction. Whose clock is
+/// taken to be off so that a copy may be the one is of less weight than whose clock says so.
+type Edge = (std::cmp::Reverse<u32>, bool, i64, usize, usize);
 
 /// The places of legs by what they received.
 fn by_key_received(legs: &[Leg], places: &[usize]) -> BTreeMap<Key, Vec<usize>> {
@@ -188,7 +190,7 @@ fn by_key_received(legs: &[Leg], places: &[usize]) -> BTreeMap<Key, Vec<usize>> 
     by_key
 }
 
-fn edges(legs: &[Leg], clients: &[usize], servers: &[usize]) -> Vec<Edge> {
+fn edges(legs: &[Leg], clients: &[usize], servers: &[usize], times: Times) -> Vec<Edge> {
     let by_key = by_key_received(legs, servers);
     let mut edges = BTreeSet::new();
     for &client in clients {
@@ -203,6 +205,7 @@ fn edges(legs: &[Leg], clients: &[usize], servers: &[usize]) -> Vec<Edge> {
             let strain = super::align::strain_us(&legs[client], &legs[server]);
             edges.insert((
                 std::cmp::Reverse(shared_keys(&legs[client], &legs[server])),
+                !times.clocks.speak_for(&legs[client], &legs[server]),
                 strain,
                 client,
                 server,
@@ -249,16 +252,17 @@ fn best_pairs(
     legs: &[Leg],
     clients: &[usize],
     servers: &[usize],
-    slack_us: i64,
+    times: Times,
 ) -> BTreeMap<usize, (usize, Basis, u32)> {
-    let edges: Vec<Edge> = edges(legs, clients, servers)
+    let slack_us = times.slack_us.saturating_mul(4);
+    let edges: Vec<Edge> = edges(legs, clients, servers, times)
         .into_iter()
-        .filter(|&(_, _, c, s)| super::compat::overlap(&legs[c], &legs[s], slack_us.saturating_mul(4)))
+        .filter(|&(.., c, s)| super::compat::overlap(&legs[c], &legs[s], slack_us))
         .collect();
     let rivals = Rivals::new(&edges);
     let mut chosen: BTreeMap<usize, (usize, Basis, u32)> = BTreeMap::new();
     let mut taken = BTreeSet::new();
-    for &(keys, _, client, server) in &edges {
+    for &(keys, .., client, server) in &edges {
         if chosen.contains_key(&client) || taken.contains(&server) {
             continue;
         }
@@ -280,7 +284,7 @@ struct Rivals {
 impl Rivals {
     fn new(edges: &[Edge]) -> Self {
         let mut rivals = Rivals { of_client: BTreeMap::new(), of_server: BTreeMap::new() };
-        for &(keys, _, client, server) in edges {
+        for &(keys, .., client, server) in edges {
             rivals.of_client.entry(client).or_default().push((server, keys.0));
             rivals.of_server.entry(server).or_default().push((client, keys.0));
         }

@@ -8,7 +8,8 @@
 //! | [`compat`], [`align`] | what speaks against a pair; how do two rows of legs lie side by side? |
 //! | [`edge_pairs`], [`mesh_pairs`] with [`alike`], [`attempts`], [`runs`], [`rivals`], [`sockets`] | which legs are one call, and on what basis? |
 //! | [`build`], [`outcome`] | who, what, when, what came of it? |
-//! | [`tree`] with [`tree_index`], [`tree_keys`]; [`adopt`] | which call caused which? |
+//! | [`tree`] with [`tree_index`], [`tree_keys`], [`tree_service`]; [`adopt`] | which call caused which? |
+//! | [`contest`] | which call may as well be another request's? |
 //! | [`header`], [`custody`] | on whose behalf, and how do we know? |
 //! | [`decisions`], [`findings`] | by whose leave; what is wrong or unproven? |
 //! | [`keys`], [`facts`], [`coverage`] | what can legs find each other by; what must be known from beyond them? |
@@ -31,6 +32,7 @@ pub mod clocks;
 pub mod closure;
 pub mod compat;
 pub mod components;
+pub mod contest;
 pub mod coverage;
 pub mod custody;
 pub mod decisions;
@@ -58,6 +60,7 @@ pub mod task;
 pub mod tree;
 pub mod tree_index;
 pub mod tree_keys;
+pub mod tree_service;
 pub mod unravel;
 pub mod why;
 

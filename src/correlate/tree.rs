@@ -6,34 +6,45 @@
 
 use super::assemble::pairing_slack_us;
 use super::clocks::{Clocks, MOST_APART_US};
+use super::compat::contradiction_but_time;
+use super::contest::{Contest, Contested};
 use super::custody;
 use super::edge_pairs::{contradicts, shared_keys};
 use super::facts::{Facts, client_side, lone_mesh_server};
 use super::header::{self, Signature};
 use super::rules::Rules;
 use super::tree_index::Index;
-use super::tree_keys::{self, Key};
-use crate::model::{Call, Leg, ObserverKind, Principal, ROUNDING_US, Side, SignedPrincipal};
+use super::tree_keys::{self, Mark};
+use super::tree_service::{KNOWN_CLOCKS_US, Near, Rank, Served, Service};
+use crate::model::{Call, CallId, Leg, ObserverKind, Principal, ROUNDING_US, Side, SignedPrincipal};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-/// Sets `parent_id` and completes `trace_id` from the parent where a call has none of its own.
-pub fn grow(calls: &mut [Call], clocks: &Clocks, facts: &Facts, rules: &Rules) {
+/// Sets `parent_id` and completes `trace_id` from the parent where a call has none of its own. Gives the calls that may as well be
+/// another request's.
+pub fn grow(calls: &mut [Call], clocks: &Clocks, facts: &Facts, rules: &Rules) -> Contested {
     let wood = Wood { calls, clocks, facts, rules, index: Index::new(calls) };
     let mut parents: Vec<Option<usize>> = vec![None; calls.len()];
     let mut order: Vec<usize> = (0..calls.len()).collect();
     order.sort_by_key(|&i| (calls[i].start, calls[i].id));
     let mut served = Served::default();
+    let mut contest = Contest::new(calls.len());
     for &child in &order {
+        served.rivals.clear();
         let found = wood.parent(child, &mut served);
         parents[child] = found.filter(|&p| !leads_to(&parents, p, child));
+        if let Some(parent) = parents[child] {
+            contest.note(child, parent, &served.rivals, calls);
+        }
     }
+    let contested = contest.contested(calls);
     for child in 0..calls.len() {
         calls[child].parent_id = parents[child].map(|p| calls[p].id);
     }
     for &child in &order {
         inherit_trace(calls, &parents, child);
     }
+    contested
 }
 
 /// Whether walking up from `from` meets `target`: a parent link that would close a circle is not made.
@@ -55,9 +66,6 @@ fn inherit_trace(calls: &mut [Call], parents: &[Option<usize>], child: usize) {
         at = parents[p];
     }
 }
-
-/// How often a parent was already given a child of a kind: among parents that nobody can tell apart, each gets its own.
-type Served = BTreeMap<(usize, String), usize>;
 
 /// All calls among which parents are sought, with what must be known to choose.
 struct Wood<'a> {
@@ -85,7 +93,7 @@ impl Wood<'_> {
         if self.facts.is_outside_proxy(call) {
             return None;
         }
-        self.by_parent_hop(child)
+        self.by_parent_hop(child, served)
             .or_else(|| self.by_subrequest(child))
             .or_else(|| self.by_service(child, served))
     }
@@ -166,16 +174,19 @@ impl Wood<'_> {
     }
 
     /// The application's claim of the hop that it was serving, believed only if the same proxy logged that hop.
-    fn by_parent_hop(&self, child: usize) -> Option<usize> {
+    /// A header is issued for one request: it explains nothing once that has ended.
+    fn by_parent_hop(&self, child: usize, served: &mut Served) -> Option<usize> {
         let leg = client_side(&self.calls[child])?;
-        let served = self.index.by_hop.get(leg.parent_hop.as_ref()?)?;
-        served.iter().copied().find(|&p| {
-            p != child
-                && self.calls[p]
-                    .legs
-                    .iter()
-                    .any(|s| same_proxy(s, leg) && s.hop == leg.parent_hop && s.start <= leg.start)
-        })
+        let may_outlive = carries_no_header(&self.calls[child]);
+        let serving = |s: &Leg| {
+            let ended = s.end().plus_us(ROUNDING_US) < leg.start;
+            same_proxy(s, leg) && s.hop == leg.parent_hop && s.start <= leg.start && (may_outlive || !ended)
+        };
+        let named = self.index.by_hop.get(leg.parent_hop.as_ref()?)?.iter().copied();
+        let mut serving = named.filter(|&p| p != child && self.calls[p].legs.iter().any(serving));
+        let first = serving.next();
+        served.rivals.extend(serving);
+        first
     }
 
     /// The call that the caller's own proxy was serving when this one left.
@@ -184,7 +195,7 @@ impl Wood<'_> {
         let is_caller = |p: &usize| self.calls[*p].callee.agrees_with(&call.caller) == Some(true);
         let of_that_name = self.index.received_by(&call.caller.name, child);
         let sent_to_caller = of_that_name.into_iter().filter(is_caller);
-        let Some(leg) = client_side(call) else {
+        let Some(leg) = client_side(call).or_else(|| self.twin(child)) else {
             let leg = call.legs.first()?;
             let near = sent_to_caller.chain(self.served_by_holder(child, leg));
             let near: BTreeSet<usize> = near.filter(|&p| !self.made_another(p, child)).collect();
@@ -197,6 +208,16 @@ impl Wood<'_> {
         let near = by_proxy.iter().map(|&p| Near { call: p, same_clock: true });
         let near = near.chain(sent_to_caller.filter(unseen).map(Near::by_other_clock));
         self.best_parent(child, leg, &near.collect::<Vec<_>>(), served)
+    }
+
+    /// The line of the caller's proxy that only its time keeps from being the other end: then a clock was set anew, or that end and the
+    /// other end of this are lost. The same request led to both.
+    fn twin(&self, child: usize) -> Option<&Leg> {
+        let server = lone_mesh_server(&self.calls[child])?;
+        let lone = self.index.lone_clients(server.socket.as_ref()?).iter();
+        lone.map(|&at| &self.calls[at].legs[0]).find(|client| {
+            client.same_request(server) == Some(true) && contradiction_but_time(client, server).is_none()
+        })
     }
 
     /// What the proxy served that is known to hold the connection on which the leg came. Where the format does not print the
@@ -221,31 +242,38 @@ impl Wood<'_> {
     fn shared_keys(&self, parent: usize, child: usize) -> Option<u32> {
         let (parent, child) = (&self.index.keys[parent], &self.index.keys[child]);
         let shared = tree_keys::shared(parent, child);
-        let apart = tree_keys::name_two(parent, child, |k| matches!(k, Key::Trace(_)))
+        let apart = tree_keys::name_two(parent, child, Mark::is_trace)
             || (shared == 1 << tree_keys::TRACE_RANK
-                && (tree_keys::name_two(parent, child, |k| matches!(k, Key::Header(..)))
-                    || tree_keys::name_two(parent, child, |k| self.index.of_the_edge.contains(k))));
+                && (tree_keys::name_two(parent, child, Mark::is_header)
+                    || tree_keys::name_two(parent, child, |k| self.index.of_the_edge.contains(&k))));
         (shared > 0 && !apart).then_some(shared)
     }
 
     /// Of the calls in `near`, the one whose work the leg of `child` most likely is.
     fn best_parent(&self, child: usize, leg: &Leg, near: &[Near], served: &mut Served) -> Option<usize> {
         let call = &self.calls[child];
-        let kind = format!("{:?} {:?} {}", call.method, call.path, call.callee.key());
-        let sole = self.sole_of_request(child, near);
+        let kind = served.kind(call);
+        let (sole, bare) = (self.sole_of_request(child, near), carries_no_header(call));
         let ranked = near.iter().filter_map(|n| {
             // Times first: in a large trace they leave the fewest over, and cost the least.
             let service = self.service(*n, leg, call, sole == Some(n.call))?;
             let keys = self.shared_keys(n.call, child)?;
             let parent = &self.calls[n.call];
-            let before = served.get(&(n.call, kind.clone())).copied().unwrap_or(0);
+            let before = served.times.get(&(n.call, kind)).copied().unwrap_or(0);
             let other_resource = !same_resource(parent.path.as_deref(), call.path.as_deref());
+            let lost_header = bare && !carries_no_header(parent);
             // Of those that had ended, the last; of those that were being served, the one with fewest such children.
             let recency = if service.under_way() { 0 } else { -parent.end().0 };
-            Some(((Reverse(keys), service, other_resource, recency, before, parent.start, parent.id), n.call))
+            let rank = (Reverse(keys), service, lost_header, other_resource, recency, before, parent.start);
+            Some(((rank, parent.id), n.call))
         });
-        let (_, best) = ranked.min()?;
-        *served.entry((best, kind)).or_default() += 1;
+        let ranked: Vec<_> = ranked.collect();
+        let &((rank, _), best) = ranked.iter().min()?;
+        let rival = |&&((other, _), at): &&((Rank, CallId), usize)| {
+            at != best && other.0 == rank.0 && (other.1.under_way() || !rank.1.under_way())
+        };
+        served.rivals.extend(ranked.iter().filter(rival).map(|(_, at)| at));
+        *served.times.entry((best, kind)).or_default() += 1;
         Some(best)
     }
 
@@ -254,6 +282,7 @@ impl Wood<'_> {
         let parent = &self.calls[near.call];
         let known = parent.legs.iter().any(|l| self.clocks.are_known(l, leg));
         let slack_us = match (near.same_clock, known) {
+            (true, _) if self.clocks.is_unsteady(leg) => pairing_slack_us(self.rules),
             (true, _) => 0,
             (false, true) => KNOWN_CLOCKS_US,
             (false, false) => pairing_slack_us(self.rules),
@@ -292,45 +321,6 @@ impl Wood<'_> {
             self.clocks.start(l) <= at.plus_us(slack_us)
                 && self.clocks.end(l).plus_us(slack_us.saturating_add(ROUNDING_US)) >= at
         })
-    }
-}
-
-/// How well the difference of two clocks is known where several calls agree on it.
-const KNOWN_CLOCKS_US: i64 = 50_000;
-
-/// A possible parent.
-#[derive(Clone, Copy)]
-struct Near {
-    call: usize,
-    /// The proxy that saw the child leave saw itself serve this call.
-    same_clock: bool,
-}
-
-impl Near {
-    fn by_other_clock(call: usize) -> Near {
-        Near { call, same_clock: false }
-    }
-}
-
-/// What a possible parent was doing when the child left: the likelier cause first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Service {
-    /// Being served, by the clock of the proxy that saw the child leave.
-    Seen,
-    /// Being served, by another clock.
-    Told,
-    /// It had ended: work that outlives its request.
-    Ended,
-    /// Being served, if the clocks are apart.
-    WithinSlack,
-    EndedElsewhere,
-    /// Nobody knows; but it alone is of the same request.
-    SoleOfRequest,
-}
-
-impl Service {
-    fn under_way(self) -> bool {
-        !matches!(self, Service::Ended | Service::EndedElsewhere)
     }
 }
 

@@ -1,9 +1,9 @@
 //! Where a call's possible parents are looked up: by what their legs name.
 
 use super::edge_pairs::{self, keys_received, keys_sent};
-use super::tree_keys::Key;
-use crate::model::{Call, Leg, LegId, ObserverKind, Side, SpanId, TraceId};
-use std::collections::{BTreeMap, BTreeSet};
+use super::tree_keys::{self, Key, Mark, Marks};
+use crate::model::{Call, Leg, LegId, ObserverKind, Side, SocketPair, SpanId, TraceId};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// A key that more calls than this share at one proxy tells nothing about which of them caused which.
 const CROWD: usize = 2_000;
@@ -20,32 +20,45 @@ pub struct Index {
     /// What a Worker sent, by its own word or the zone's → subrequests of which no gateway tells.
     unseen_subrequests: BTreeMap<edge_pairs::Key, Vec<usize>>,
     pub by_hop: BTreeMap<String, Vec<usize>>,
-    /// Observer name and a key of the call → calls that it served.
-    by_observer: BTreeMap<(String, Key), Vec<usize>>,
-    /// Callee's name and a key of the call → calls that it received.
-    by_callee: BTreeMap<(String, Key), Vec<usize>>,
+    /// Names of observers and callees by numbers of their own.
+    names: HashMap<String, u32>,
+    /// Observer and a key of the call → calls that it served.
+    by_observer: HashMap<(u32, Mark), Vec<usize>>,
+    /// Callee and a key of the call → calls that it received.
+    by_callee: HashMap<(u32, Mark), Vec<usize>>,
     /// Calls inside the mesh that reached their callee, by a key that tells the requests of one trace apart.
-    by_request: BTreeMap<Key, Vec<usize>>,
+    by_request: HashMap<Mark, Vec<usize>>,
     /// Request ids with which requests left the edge.
-    pub of_the_edge: BTreeSet<Key>,
+    pub of_the_edge: HashSet<Mark>,
+    /// Socket → calls of which only the caller's proxy tells.
+    lone_clients: HashMap<SocketPair, Vec<usize>>,
     /// Sequence numbers of the records of each Worker's event.
     records: BTreeMap<LegId, BTreeSet<u32>>,
     /// Server leg of a gateway → the call that its line says to have been made of it.
     passed_on: BTreeMap<LegId, usize>,
-    /// What each call can be recognised by.
-    pub keys: Vec<BTreeSet<Key>>,
+    /// What each call can be recognised by: each once, in order.
+    pub keys: Vec<Vec<Mark>>,
 }
 
 impl Index {
     pub fn new(calls: &[Call]) -> Self {
-        let keys = calls.iter().map(|call| call.legs.iter().flat_map(Key::of).collect()).collect();
-        let mut index = Index { keys, ..Index::default() };
+        let mut marks = Marks::default();
+        let keys = calls.iter().map(|call| marks.of(&call.legs)).collect();
+        let leaves = calls.iter().flat_map(|c| &c.legs).filter(|l| l.leaves_the_edge());
+        let requests = leaves.filter_map(Leg::request_key).map(Key::Request);
+        let of_the_edge = requests.map(|key| marks.mark(key)).collect();
+        let mut index = Index { keys, of_the_edge, ..Index::default() };
         for (i, call) in calls.iter().enumerate() {
             for leg in &call.legs {
                 index.by_leg.insert(leg.id, i);
                 let received = leg.made_by.filter(|_| leg.observer.kind == ObserverKind::Gateway);
                 index.passed_on.extend(received.map(|id| (id, i)));
                 index.add(i, leg);
+            }
+            if let [leg] = &call.legs[..]
+                && let Some(socket) = leg.socket.as_ref().filter(|_| leg.is_mesh_client())
+            {
+                index.lone_clients.entry(socket.clone()).or_default().push(i);
             }
             index.add_served(i, call);
             index.add_unseen(i, call);
@@ -54,21 +67,30 @@ impl Index {
     }
 
     fn add_served(&mut self, i: usize, call: &Call) {
-        let observers: BTreeSet<&str> =
-            call.legs.iter().filter(|l| l.is_mesh_server()).map(|l| l.observer.name.as_str()).collect();
+        let servers = call.legs.iter().filter(|l| l.is_mesh_server());
+        let observers: BTreeSet<u32> = servers.map(|l| self.number(&l.observer.name)).collect();
+        let callee = self.number(&call.callee.name);
         // A Worker names the service that it wants to reach; what received its request is a gateway.
         let from_edge_alone =
             call.legs.iter().all(|l| l.leaves_the_edge() && l.observer.kind != ObserverKind::Gateway);
-        for key in &self.keys[i] {
+        for &key in &self.keys[i] {
             if !from_edge_alone {
-                self.by_callee.entry((call.callee.name.clone(), key.clone())).or_default().push(i);
+                self.by_callee.entry((callee, key)).or_default().push(i);
             }
-            for observer in &observers {
-                self.by_observer.entry(((*observer).to_owned(), key.clone())).or_default().push(i);
+            for &observer in &observers {
+                self.by_observer.entry((observer, key)).or_default().push(i);
             }
             if !observers.is_empty() && key.tells_requests_apart() {
-                self.by_request.entry(key.clone()).or_default().push(i);
+                self.by_request.entry(key).or_default().push(i);
             }
+        }
+    }
+
+    fn number(&mut self, name: &str) -> u32 {
+        let next = self.names.len() as u32;
+        match self.names.get(name) {
+            Some(&known) => known,
+            None => *self.names.entry(name.to_owned()).or_insert(next),
         }
     }
 
@@ -90,9 +112,6 @@ impl Index {
         let trace = leg.trace.map(|t| t.trace_id);
         if let (ObserverKind::Worker, Some(number)) = (leg.observer.kind, leg.sequence) {
             self.records.entry(leg.made_by.unwrap_or(leg.id)).or_default().insert(number);
-        }
-        if leg.leaves_the_edge() {
-            self.of_the_edge.extend(leg.request_key().map(Key::Request));
         }
         match (leg.observer.kind, leg.side) {
             (ObserverKind::Worker, Side::Server) => {
@@ -136,9 +155,9 @@ impl Index {
     }
 
     /// Each once, in order; never `child` itself.
-    fn near(&self, index: &BTreeMap<(String, Key), Vec<usize>>, name: &str, child: usize) -> Vec<usize> {
-        let keys = self.keys[child].iter();
-        let of_keys = keys.filter_map(|key| index.get(&(name.to_owned(), key.clone())));
+    fn near(&self, index: &HashMap<(u32, Mark), Vec<usize>>, name: &str, child: usize) -> Vec<usize> {
+        let Some(&name) = self.names.get(name) else { return Vec::new() };
+        let of_keys = self.keys[child].iter().filter_map(|&key| index.get(&(name, key)));
         let mut near: Vec<usize> = Vec::new();
         of_keys.filter(|near| near.len() <= CROWD).for_each(|calls| near.extend(calls));
         // Rows in order one after the other: a sort that keeps what is sorted merges them.
@@ -152,6 +171,10 @@ impl Index {
     pub fn of_same_request(&self, child: usize) -> BTreeSet<usize> {
         let near = self.keys[child].iter().filter_map(|key| self.by_request.get(key));
         near.filter(|near| near.len() <= CROWD).flatten().copied().filter(|&near| near != child).collect()
+    }
+
+    pub fn lone_clients(&self, socket: &SocketPair) -> &[usize] {
+        self.lone_clients.get(socket).map_or(&[], Vec::as_slice)
     }
 
     /// Subrequests that no gateway tells of and that sent something which `leg` received.
@@ -171,7 +194,7 @@ impl Index {
 
     /// Whether two calls name the same request id.
     pub fn of_same_request_id(&self, one: usize, other: usize) -> bool {
-        self.keys[one].intersection(&self.keys[other]).any(|k| matches!(k, Key::Request(_)))
+        tree_keys::common(&self.keys[one], &self.keys[other]).any(Mark::is_request)
     }
 
     /// What a gateway made of this call, where its own line tells: it made nothing else of it.

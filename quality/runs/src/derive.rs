@@ -7,7 +7,9 @@
 use calltrail::correlate::adopt::{adopt, is_orphan, left_at};
 use calltrail::correlate::coverage::{self, Counts, Coverage};
 use calltrail::correlate::facts::Facts;
+use calltrail::correlate::findings::EDGE_OBSERVER;
 use calltrail::correlate::likeness::decide::decide_all;
+use calltrail::correlate::rules::Outage;
 use calltrail::correlate::{Rules, assemble};
 use calltrail::decode::decode_delivery;
 use calltrail::model::{Call, CallId, Delivery, ENOUGH_CALLS, Finding, Leg, Timestamp};
@@ -22,6 +24,8 @@ pub struct Derived {
     pub calls: Vec<Call>,
     pub rejects: usize,
     coverage: Coverage,
+    /// Declared: nothing is concluded from what somebody did not say of a call that ended while its source was blind.
+    outages: Vec<Outage>,
 }
 
 /// Every leg of the deliveries, which are numbered from 1.
@@ -47,7 +51,7 @@ pub fn join(legs: Vec<Leg>, rules: &Rules) -> Derived {
     infer_parents(&mut calls);
     let mut coverage = Coverage::new();
     calls.iter().for_each(|call| coverage::count(&mut coverage, call, 1));
-    Derived { calls, rejects: 0, coverage }
+    Derived { calls, rejects: 0, coverage, outages: rules.outages.clone() }
 }
 
 impl Derived {
@@ -55,7 +59,8 @@ impl Derived {
     pub fn findings<'a>(&'a self, call: &'a Call, as_of: Timestamp) -> impl Iterator<Item = &'a Finding> {
         let hour = call.start.hour();
         let holds = move |f: &&Finding| {
-            f.absent_observer.as_deref().is_none_or(|who| self.reported_well(f, who, hour))
+            let absent = f.absent_observer.as_deref();
+            absent.is_none_or(|who| self.reported_well(f, who, hour) && !self.was_blind(who, call.end()))
         };
         call.findings.iter().filter(move |f| f.raised_at <= as_of).filter(holds)
     }
@@ -68,12 +73,19 @@ impl Derived {
             None | Some(Measured::Low) => false,
             Some(Measured::Enough) => true,
             Some(Measured::Few) => coverage::together_with(observer).is_none_or(|all| {
-                let together =
-                    |[expected, seen, ..]: Counts| (expected > 0).then_some(seen * 100 >= expected * 97);
+                let together = |[expected, seen, ..]: Counts| {
+                    (expected > 0).then_some(seen * 100 >= expected * together_percent())
+                };
                 let of_hour = self.at(&all, hour).and_then(together);
                 of_hour.or_else(|| together(self.before(&all, hour)?)).unwrap_or(true)
             }),
         }
+    }
+
+    fn was_blind(&self, observer: &str, at: Timestamp) -> bool {
+        let reports_by = |outage: &Outage| (outage.source == "mesh") == (observer != EDGE_OBSERVER);
+        let then = |outage: &Outage| outage.from <= at && outage.to.is_none_or(|to| to > at);
+        self.outages.iter().any(|outage| reports_by(outage) && then(outage))
     }
 
     fn at(&self, who: &str, hour: Timestamp) -> Option<Counts> {
@@ -94,6 +106,10 @@ impl Derived {
     fn between(&self, who: &str, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Counts> {
         self.coverage.range((who.to_owned(), from)..(who.to_owned(), to)).map(|(_, counts)| *counts)
     }
+}
+
+fn together_percent() -> i64 {
+    std::env::var("TOGETHER").ok().and_then(|v| v.parse().ok()).unwrap_or(97)
 }
 
 #[derive(Clone, Copy, PartialEq)]

@@ -184,7 +184,7 @@ fn none(joined: &Joined, call: &Call) -> String {
     format!("none: no call that {} received shares an id with it and began before it left", call.caller.name)
 }
 
-fn keys(call: &Call) -> BTreeSet<Key> {
+fn keys(call: &Call) -> BTreeSet<Key<'_>> {
     call.legs.iter().flat_map(Key::of).collect()
 }
 
