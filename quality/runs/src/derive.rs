@@ -55,7 +55,7 @@ pub fn join(legs: Vec<Leg>, rules: &Rules) -> Derived {
 }
 
 impl Derived {
-    /// The findings of a call that hold at `as_of`: the store's `HOLDS`, but for windows in which somebody was blind.
+    /// The findings of a call that hold at `as_of`: the store's `HOLDS`, but for the windows of blindness that it learns.
     pub fn findings<'a>(&'a self, call: &'a Call, as_of: Timestamp) -> impl Iterator<Item = &'a Finding> {
         let hour = call.start.hour();
         let holds = move |f: &&Finding| {
@@ -73,9 +73,8 @@ impl Derived {
             None | Some(Measured::Low) => false,
             Some(Measured::Enough) => true,
             Some(Measured::Few) => coverage::together_with(observer).is_none_or(|all| {
-                let together = |[expected, seen, ..]: Counts| {
-                    (expected > 0).then_some(seen * 100 >= expected * together_percent())
-                };
+                let together =
+                    |[expected, seen, ..]: Counts| (expected > 0).then_some(seen * 100 >= expected * 97);
                 let of_hour = self.at(&all, hour).and_then(together);
                 of_hour.or_else(|| together(self.before(&all, hour)?)).unwrap_or(true)
             }),
@@ -106,10 +105,6 @@ impl Derived {
     fn between(&self, who: &str, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Counts> {
         self.coverage.range((who.to_owned(), from)..(who.to_owned(), to)).map(|(_, counts)| *counts)
     }
-}
-
-fn together_percent() -> i64 {
-    std::env::var("TOGETHER").ok().and_then(|v| v.parse().ok()).unwrap_or(97)
 }
 
 #[derive(Clone, Copy, PartialEq)]
