@@ -65,10 +65,11 @@ impl Store {
 
     /// One raw line of the evidence; lines are counted from 1.
     pub async fn raw_line(&self, delivery: u64, line: u32) -> Result<Option<Vec<u8>>, StoreError> {
-        let select = "select b.first_line, b.line_count, b.packed from delivery d join block b on b.delivery_id = d.id \
-                      where d.number = ? and b.first_line <= ? order by b.first_line desc limit 1";
-        let row: Option<(i64, i64, Vec<u8>)> =
-            self.row(stmt(select).int(delivery as i64).int(line.into())).await?;
+        let select = stmt("select id from delivery where number = ?").int(delivery as i64);
+        let Some((id,)) = self.row::<(Vec<u8>,)>(select).await? else { return Ok(None) };
+        let select = "select first_line, line_count, packed from block where delivery_id = ? and first_line <= ? \
+                      order by first_line desc limit 1";
+        let row: Option<(i64, i64, Vec<u8>)> = self.row(stmt(select).bytes(id).int(line.into())).await?;
         let Some((first, count, packed)) = row else { return Ok(None) };
         let index = (i64::from(line) - first) as usize;
         let mut lines = unpacking(move || block::unpack(&packed, count as usize)).await?;

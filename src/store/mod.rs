@@ -24,6 +24,7 @@
 //! | `packed`, `packed_leg`, `packed_text`, `dictionary` | the whole call as bytes, compressed |
 //! | `retention*`, `space` | what is removed, in steps, and what is written down of that |
 //! | `tokens` | bearer tokens |
+//! | `distribution` | how tables would be spread over several machines |
 //! | `statement`, `bulk`, `dialect` | the drivers, many rows at once, and where they differ |
 
 mod apply;
@@ -43,6 +44,7 @@ mod deliveries;
 mod derived;
 mod dialect;
 mod dictionary;
+mod distribution;
 mod error;
 mod findings;
 mod heard;
@@ -79,6 +81,7 @@ mod verify;
 
 pub use backup::{Backup, holds_no_data};
 pub use carry_derived::derived_tables;
+pub use distribution::{Choice, DISTRIBUTION, Spread};
 pub use error::StoreError;
 pub use heard::{Heard, Pulse, Silences};
 pub use location::Location;
