@@ -129,7 +129,6 @@ impl Store {
             tokio::task::spawn_blocking(move || zstd::dict::from_samples(&samples, DICTIONARY_BYTES));
         let Ok(Ok(bytes)) = trained.await else { return Ok(None) };
         let mut tx = self.begin_derived().await?;
-        self.enter_office(&mut tx).await?;
         let last: Vec<(i64,)> = tx.rows(stmt("select coalesce(max(id), 0) from dictionary")).await?;
         let Ok(id) = u8::try_from(last.first().map_or(0, |(id,)| *id) + 1) else { return Ok(None) };
         let dictionary = Arc::new(Dictionary::new(id, &bytes)?);

@@ -191,9 +191,11 @@ impl Store {
     }
 
     /// The same for what can be derived again: a power cut may undo the last of these transactions, whole and in order, together
-    /// with the correlator's position. It does not wait for the disk.
+    /// with the correlator's position. It does not wait for the disk. `Fenced` when whoever derives has been followed.
     pub(super) async fn begin_derived(&self) -> Result<Tx, StoreError> {
-        self.begin_as(dialect::SQLITE_DERIVED, dialect::POSTGRES_DERIVED).await
+        let mut tx = self.begin_as(dialect::SQLITE_DERIVED, dialect::POSTGRES_DERIVED).await?;
+        self.enter_office(&mut tx).await?;
+        Ok(tx)
     }
 
     /// A durable one of whoever holds the correlator's office.
