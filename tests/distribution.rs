@@ -29,6 +29,8 @@ const FOREIGN_KEYS: &str = "select conrelid::regclass::text from pg_constraint w
 const TO_BE_CHANGED: &[&str] = &[
     // Leaps from callee to callee: docs/scaling.md says what becomes of it.
     "(select min(c.callee) from call c where c.{column} = ? and c.bucket = ",
+    // Buckets of which no call is left: likewise.
+    "not exists (select 1 from call c where c.bucket = b.bucket)",
 ];
 
 struct Schema {
@@ -94,13 +96,16 @@ fn a_join_by_any_other_column_is_seen() {
         "select 1 from call c where c.id in (select f.call_id from finding f)",
         "select 1 from call c where exists (select 1 from reject r where r.delivery = 1)",
         "select 1 from log_head h, call c",
-        "select 1 from coverage v join correlator c on true",
+        "select 1 from call c where exists (select 1 from finding f where f.call_id = c.id)",
+        "select 1 from call c join correlator o on true",
     ] {
         assert!(!faults(wrong).is_empty(), "{wrong}");
     }
     for right in [
         "select 1 from finding f join call c on c.number = f.number left join party p on p.id = c.caller",
         "select 1 from call c where c.number in (select f.number from finding f where f.kind = 1)",
+        "select 1 from call c where exists (select 1 from finding f where f.number = c.number and f.kind = 1)",
+        "select 1 from bucket b, correlator o where b.bucket < o.next_call",
         "select 1 from (select c.number from call c where c.bucket in (select b.bucket from bucket b)) s",
     ] {
         assert_eq!(faults(right), Vec::<String>::new());
@@ -118,15 +123,20 @@ fn faults(statement: &Statement, all: &[Statement]) -> Vec<String> {
             // What is neither a table of ours nor asked of one is a list of values.
             (How::Joined, own) => match first.map(|first| spread(&first.name)) {
                 Some(None) => true,
-                Some(Some(Spread::Coordinator)) => own == Spread::Coordinator,
-                Some(Some(_)) | None => matches!(own, Spread::By(column) if meets(table, column, all)),
+                Some(Some(Spread::Coordinator | Spread::Everywhere)) => own == Spread::Coordinator,
+                Some(Some(Spread::By(_))) | None => {
+                    matches!(own, Spread::By(column) if meets(table, column, all))
+                }
             },
+            // A question by itself: it depends on nothing outside, where no table has an alias.
+            (How::Within, _) if table.alias.is_empty() => true,
             (How::Within, Spread::By(column)) => {
                 let by = format!("{column} in (select {}.{column} from {}", table.alias, table.name);
-                statement.text.contains(&by) || TO_BE_CHANGED.iter().any(|text| statement.text.contains(text))
+                statement.text.contains(&by)
+                    || meets(table, column, all)
+                    || TO_BE_CHANGED.iter().any(|text| statement.text.contains(text))
             }
-            // A question by itself: it depends on nothing outside, since no table there has an alias.
-            (How::Within, Spread::Coordinator) => table.alias.is_empty(),
+            (How::Within, Spread::Coordinator) => false,
         };
         if !fits {
             let (place, text) = (&statement.place, &statement.text);
@@ -136,7 +146,7 @@ fn faults(statement: &Statement, all: &[Statement]) -> Vec<String> {
     faults
 }
 
-/// Whether a table is joined by the column by which it is spread with one that is spread by what stands on the other side.
+/// Whether a table is joined, or asked within, by the column by which it is spread with one that is spread by what stands on the other side.
 fn meets(table: &Used, column: &str, all: &[Statement]) -> bool {
     let Some([own, other]) = table.joined_by() else { return false };
     let Some((alias, other_column)) = other.split_once('.') else { return false };

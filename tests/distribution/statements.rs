@@ -112,11 +112,12 @@ impl Statement {
 }
 
 impl Used {
-    /// `a.x = b.y` by which it is joined, or nothing where there is none.
+    /// `a.x = b.y` by which it is joined or asked, or nothing where there is none.
     pub fn joined_by(&self) -> Option<[&str; 2]> {
-        let mut words = self.rest.split_once(" on ")?.1.split_whitespace();
+        let word = if self.how == How::Within { " where " } else { " on " };
+        let mut words = self.rest.split_once(word)?.1.split_whitespace();
         let (left, equals, right) = (words.next()?, words.next()?, words.next()?);
-        (equals == "=").then_some([left, right])
+        (equals == "=").then_some([left, right.trim_end_matches(')')])
     }
 }
 
