@@ -109,7 +109,7 @@ fn evidence_line(reference: &LineRef, leg_ids: Vec<String>, raw: Vec<u8>) -> Evi
     };
     EvidenceLine {
         leg_ids,
-        source: reference.source.clone(),
+        source: reference.source.to_string(),
         delivery: reference.delivery,
         line: reference.line,
         received_at: reference.received_at.to_string(),

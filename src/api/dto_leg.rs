@@ -154,7 +154,7 @@ impl From<&Leg> for LegDto {
             observer: ObserverDto { kind: leg.observer.kind.to_string(), name: leg.observer.name.clone() },
             span_id: leg.span_id.map(|s| s.to_string()),
             line_sha256: leg.line.line_sha256.to_string(),
-            source: leg.line.source.clone(),
+            source: leg.line.source.to_string(),
             delivery: leg.line.delivery,
             line: leg.line.line,
             received_at: leg.line.received_at.to_string(),

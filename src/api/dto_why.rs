@@ -231,7 +231,7 @@ fn leg(leg: &Leg, call: CallId) -> LegRefDto {
         start: leg.start.to_string(),
         duration_us: leg.duration_us,
         status: leg.status,
-        source: leg.line.source.clone(),
+        source: leg.line.source.to_string(),
         delivery: leg.line.delivery,
         line: leg.line.line,
     }

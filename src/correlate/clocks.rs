@@ -169,7 +169,14 @@ impl Clocks {
         if self.shift_us.is_empty() {
             return Cow::Borrowed(legs);
         }
-        Cow::Owned(legs.iter().map(|leg| Leg { start: self.start(leg), ..leg.clone() }).collect())
+        let shifted = |leg: &Leg| {
+            let (mut leg, start) = (leg.clone(), self.start(leg));
+            if leg.start != start {
+                leg.start = start;
+            }
+            leg
+        };
+        Cow::Owned(legs.iter().map(shifted).collect())
     }
 }
 

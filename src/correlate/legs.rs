@@ -21,5 +21,5 @@ pub fn distinct(legs: impl IntoIterator<Item = Leg>) -> Vec<Leg> {
 }
 
 fn first_received(leg: &Leg) -> (crate::model::Timestamp, u64, u32, &str) {
-    (leg.line.received_at, leg.line.delivery, leg.line.line, leg.line.source.as_str())
+    (leg.line.received_at, leg.line.delivery, leg.line.line, &leg.line.source)
 }

@@ -11,9 +11,10 @@ use crate::model::source::{BlindWindow, ObserverRecord, SeenFormat, Source, sour
 use crate::model::{BlindReason, Call, Leg, ObserverKind, Timestamp};
 use crate::store::{DeliveryHead, Heard, Pulse, Silences, Store, StoreError};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Who wrote a leg, by what source: source, kind, name, key of the workload that it calls its own.
-type Who = (String, ObserverKind, String, String);
+type Who = (Arc<str>, ObserverKind, String, String);
 
 /// What has been heard so far in a step.
 #[derive(Debug, Default)]
@@ -58,7 +59,7 @@ impl Ear {
         let who = (leg.line.source.clone(), leg.observer.kind, leg.observer.name.clone(), leg.local.key());
         let observer =
             self.observers.entry(who).or_insert_with_key(|(source, kind, name, identity)| ObserverRecord {
-                source: source.clone(),
+                source: source.to_string(),
                 kind: *kind,
                 name: name.clone(),
                 identity: identity.clone(),
@@ -137,7 +138,7 @@ fn keys(leg: &Leg) -> Vec<String> {
 /// By which sources the proxies of parties report, counted over calls: a leg in a format without certificates is told by the
 /// call that it is part of.
 #[derive(Debug, Default)]
-pub struct Reporters(BTreeMap<(String, String), i64>);
+pub struct Reporters(BTreeMap<(String, Arc<str>), i64>);
 
 impl Reporters {
     /// Adds (or with `sign` -1 takes away) what a call says.
@@ -158,7 +159,7 @@ impl Reporters {
     /// What is to be added to what is stored.
     pub fn changes(self) -> Vec<(String, String, i64)> {
         let changed = self.0.into_iter().filter(|(_, legs)| *legs != 0);
-        changed.map(|((party, source), legs)| (party, source, legs)).collect()
+        changed.map(|((party, source), legs)| (party, source.to_string(), legs)).collect()
     }
 }
 

@@ -9,19 +9,19 @@ use super::line::{Line, blank_leg, leg_id};
 use super::shape::{self, Shape};
 use super::{http_fields, mapped, reject, timestamp};
 use crate::model::{
-    Certificate, CustomFormat, Identity, IdentityKind, Leg, LegId, Protocol, Reject, RejectReason,
+    Certificate, CustomFormat, Identity, IdentityKind, LegFields, LegId, Protocol, Reject, RejectReason,
     ResponseFlags, Side, SocketPair, Timestamp, Verdict,
 };
 
 const WHAT: &str = "an Envoy line";
 
-pub fn decode(text: &str, line: &Line<'_>) -> Result<Vec<Leg>, Reject> {
+pub fn decode(text: &str, line: &Line<'_>) -> Result<Vec<LegFields>, Reject> {
     let wire: EnvoyLine = serde_json::from_str(text).map_err(|e| reject::json(&e, WHAT))?;
     legs(&wire, line, prints_principal_header(text))
 }
 
 /// The legs of a line that has been read, whatever its fields were called.
-pub fn legs(wire: &EnvoyLine<'_>, line: &Line<'_>, header_logged: bool) -> Result<Vec<Leg>, Reject> {
+pub fn legs(wire: &EnvoyLine<'_>, line: &Line<'_>, header_logged: bool) -> Result<Vec<LegFields>, Reject> {
     let mut legs = EnvoyEntry::new(wire, line)?.legs();
     legs.iter_mut().for_each(|leg| leg.header_logged = header_logged);
     Ok(legs)
@@ -34,7 +34,7 @@ fn prints_principal_header(text: &str) -> bool {
 }
 
 /// `{"proxy","line"}`: the inner text is what Envoy wrote; hash and position stay those of the outer line.
-pub fn decode_wrapped(text: &str, line: &Line<'_>, formats: &[CustomFormat]) -> Result<Vec<Leg>, Reject> {
+pub fn decode_wrapped(text: &str, line: &Line<'_>, formats: &[CustomFormat]) -> Result<Vec<LegFields>, Reject> {
     let outer: WrappedLine = serde_json::from_str(text).map_err(|e| reject::json(&e, "a wrapped line"))?;
     let inner =
         outer.line.get().ok_or_else(|| reject::missing("a wrapped line", "text in its field line"))?;
@@ -86,7 +86,7 @@ impl<'l> EnvoyEntry<'l> {
         Ok(EnvoyEntry { wire, line, role: identity::role(wire, line), start, protocol: protocol(wire) })
     }
 
-    fn legs(&self) -> Vec<Leg> {
+    fn legs(&self) -> Vec<LegFields> {
         match self.role {
             Role::Inbound => vec![self.server_leg()],
             Role::Outbound => vec![self.client_leg(None)],
@@ -99,7 +99,7 @@ impl<'l> EnvoyEntry<'l> {
         }
     }
 
-    fn server_leg(&self) -> Leg {
+    fn server_leg(&self) -> LegFields {
         let wire = self.wire;
         let mut leg = self.shared_leg(Side::Server);
         leg.local = self.server_identity().unwrap_or_else(Identity::unknown);
@@ -124,7 +124,7 @@ impl<'l> EnvoyEntry<'l> {
         leg
     }
 
-    fn client_leg(&self, made_by: Option<LegId>) -> Leg {
+    fn client_leg(&self, made_by: Option<LegId>) -> LegFields {
         let wire = self.wire;
         let mut leg = self.shared_leg(Side::Client);
         leg.made_by = made_by;
@@ -159,7 +159,7 @@ impl<'l> EnvoyEntry<'l> {
     }
 
     /// What the line says about the request, whichever side of it a leg stands for.
-    fn shared_leg(&self, side: Side) -> Leg {
+    fn shared_leg(&self, side: Side) -> LegFields {
         let wire = self.wire;
         let id = match wire.unique_id.get() {
             Some(unique) => leg_id("envoy", &[unique, side.as_str()]),

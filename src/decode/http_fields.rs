@@ -1,7 +1,7 @@
 //! Header values that several formats log alike: ray, trace context, hop id, signed principal, path.
 
 use super::principal_header;
-use crate::model::{Leg, TraceContext};
+use crate::model::{LegFields, TraceContext};
 
 /// A `cf-ray` header or a RayID field: `(ray, colo)`. Both are `None` where it is none (`00` stands for "no parent").
 pub fn ray(text: Option<&str>) -> (Option<String>, Option<String>) {
@@ -56,7 +56,7 @@ pub fn status_text(text: Option<&str>) -> Option<u16> {
 }
 
 /// Sets the signed principal, or keeps as seen what claims to be one.
-pub fn set_principal_header(leg: &mut Leg, text: Option<&str>) {
+pub fn set_principal_header(leg: &mut LegFields, text: Option<&str>) {
     let Some(text) = text else { return };
     leg.header = principal_header::parse(text);
     if leg.header.is_none() {

@@ -4,10 +4,11 @@
 //! by two carriers, is one leg. Every part is preceded by its length: no two keys run together into the same bytes.
 
 use crate::model::{
-    Certificate, Delivery, Identity, Leg, LegId, LineHash, LineRef, Observer, Protocol, ResponseFlags, Side,
+    Certificate, Delivery, Identity, LegFields, LegId, LineHash, LineRef, Observer, Protocol, ResponseFlags, Side,
     Timestamp,
 };
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
 /// Domain of all leg keys; a change of any rule below needs a new number, since ids are kept for ever.
 const DOMAIN: &str = "calltrail/leg/1";
@@ -21,10 +22,11 @@ pub struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    pub fn new(delivery: &'a Delivery, number: u64, position: u32, raw: &[u8]) -> Self {
+    /// `source`: the delivery's, shared by all its lines.
+    pub fn new(delivery: &'a Delivery, source: &Arc<str>, number: u64, position: u32, raw: &[u8]) -> Self {
         Line {
             reference: LineRef {
-                source: delivery.source.clone(),
+                source: source.clone(),
                 delivery: number,
                 line: position,
                 line_sha256: LineHash(Sha256::digest(raw).into()),
@@ -54,8 +56,8 @@ pub fn leg_id(kind: &str, parts: &[&str]) -> LegId {
 }
 
 /// A leg that says nothing yet but who saw it, from which side, and when it began.
-pub fn blank_leg(id: LegId, line: &Line<'_>, side: Side, observer: Observer, start: Timestamp) -> Leg {
-    Leg {
+pub fn blank_leg(id: LegId, line: &Line<'_>, side: Side, observer: Observer, start: Timestamp) -> LegFields {
+    LegFields {
         id,
         line: line.reference.clone(),
         side,

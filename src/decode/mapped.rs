@@ -9,7 +9,7 @@ use super::envoy_wire::EnvoyLine;
 use super::line::Line;
 use super::shape::{self, Shape};
 use super::{reject, timestamp};
-use crate::model::{CustomFormat, Leg, Reject, RejectReason};
+use crate::model::{CustomFormat, LegFields, Reject, RejectReason};
 use chrono::{DateTime, NaiveDateTime};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -76,7 +76,7 @@ pub fn described<'f>(text: &str, line: &Line<'_>, formats: &'f [CustomFormat]) -
 }
 
 fn is_in(text: &str, line: &Line<'_>, format: &CustomFormat) -> bool {
-    if format.source.as_ref().is_some_and(|source| *source != line.reference.source) {
+    if format.source.as_ref().is_some_and(|source| **source != *line.reference.source) {
         return false;
     }
     let Some(path) = &format.has else {
@@ -96,7 +96,7 @@ fn is_in(text: &str, line: &Line<'_>, format: &CustomFormat) -> bool {
     }
 }
 
-pub fn decode(text: &str, line: &Line<'_>, format: &CustomFormat) -> Result<Vec<Leg>, Reject> {
+pub fn decode(text: &str, line: &Line<'_>, format: &CustomFormat) -> Result<Vec<LegFields>, Reject> {
     let what = format!("a line of format {:?}", format.name);
     let object: Value = serde_json::from_str(text).map_err(|e| reject::json(&e, &what))?;
     let fields = Value::Object(ours(&object, format, &what)?);

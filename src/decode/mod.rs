@@ -30,6 +30,7 @@ use crate::model::{CustomFormat, Delivery, Leg, LineHash, Reject};
 use line::Line;
 use shape::Shape;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// What a whole delivery yields. `lines = line count of the delivery`; each line gave at least one leg or exactly one reject.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -88,8 +89,9 @@ pub fn each_line(
     mut take: impl FnMut(u32, Result<Vec<Leg>, Reject>),
 ) {
     let mut occurrences: HashMap<LineHash, u32> = HashMap::with_capacity(delivery.lines.len());
+    let source = Arc::from(delivery.source.as_str());
     for (raw, position) in delivery.lines.iter().zip(1u32..) {
-        let mut line = Line::new(delivery, number, position, raw);
+        let mut line = Line::new(delivery, &source, number, position, raw);
         let seen = occurrences.entry(line.reference.line_sha256).or_default();
         line.occurrence = *seen;
         *seen += 1;
@@ -111,5 +113,5 @@ fn decode_line(raw: &[u8], line: &Line<'_>, formats: &[CustomFormat]) -> Result<
             Shape::Unknown => Err(reject::unknown_shape(text)),
         },
     }?;
-    Ok(legs.into_iter().map(timestamp::without_impossible_duration).collect())
+    Ok(legs.into_iter().map(timestamp::without_impossible_duration).map(Leg::from).collect())
 }

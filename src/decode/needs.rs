@@ -28,21 +28,24 @@ pub const NEEDED: &[(&str, &[&str])] = &[
 /// The fields of [`NEEDED`] that a line of a proxy has, as bits. Who wrote it may also be told by the upload or a wrapper.
 pub fn fields(raw: &[u8], delivery: &Delivery, formats: &[CustomFormat]) -> i64 {
     let Ok(text) = std::str::from_utf8(raw) else { return 0 };
-    let line = Line::new(delivery, 0, 0, b"");
     let told_by_upload = i64::from(delivery.proxy.is_some());
     if shape::of(text) != Shape::Wrapped {
-        return told_by_upload | of_line(text, &line, formats);
+        return told_by_upload | of_line(text, delivery, formats);
     }
     let Ok(outer) = serde_json::from_str::<WrappedLine<'_>>(text) else { return 0 };
     let told = told_by_upload | i64::from(outer.proxy.get().is_some());
-    outer.line.get().map_or(told, |inner| told | of_line(inner, &line, formats))
+    outer.line.get().map_or(told, |inner| told | of_line(inner, delivery, formats))
 }
 
-fn of_line(text: &str, line: &Line<'_>, formats: &[CustomFormat]) -> i64 {
-    if let Some(format) = mapped::described(text, line, formats) {
-        return bits(format.fields.keys().map(String::as_str));
+fn of_line(text: &str, delivery: &Delivery, formats: &[CustomFormat]) -> i64 {
+    let described = || {
+        let line = Line::new(delivery, &delivery.source.as_str().into(), 0, 0, b"");
+        mapped::described(text, &line, formats)
+    };
+    match Some(formats).filter(|formats| !formats.is_empty()).and_then(|_| described()) {
+        Some(format) => bits(format.fields.keys().map(String::as_str)),
+        None => bits(TopLevelKeys::new(text)),
     }
-    bits(TopLevelKeys::new(text))
 }
 
 fn bits<'k>(keys: impl Iterator<Item = &'k str>) -> i64 {

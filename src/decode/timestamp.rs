@@ -4,7 +4,7 @@
 //! same moment differs by a factor of a thousand between units, and the ranges chosen here stay apart until the year 5138.
 
 use super::wire_object::Number;
-use crate::model::{Leg, Timestamp};
+use crate::model::{LegFields, Timestamp};
 use chrono::DateTime;
 
 /// Ten years: nothing that is called once takes longer, and no sum of it with a time overflows.
@@ -56,7 +56,7 @@ pub fn duration_us(ms: Number) -> Option<i64> {
 }
 
 /// Drops a duration that cannot be, or that would end after the year 9999: whoever joins legs adds to their ends.
-pub fn without_impossible_duration(mut leg: Leg) -> Leg {
+pub fn without_impossible_duration(mut leg: LegFields) -> LegFields {
     let holds = |us: &i64| (0..=MAX_DURATION_US).contains(us) && leg.start.0 + us <= Timestamp::MAX.0;
     leg.duration_us = leg.duration_us.filter(holds);
     leg

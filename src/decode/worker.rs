@@ -8,7 +8,7 @@ use super::worker_record::{self as records, CallRecord, Trail};
 use super::worker_wire::{Record, WorkerEvent};
 use super::{http_fields, reject, timestamp};
 use crate::model::{
-    Assurance, EdgeDecision, Identity, IdentityKind, Leg, LegId, Observer, ObserverKind, Principal, Protocol,
+    Assurance, EdgeDecision, Identity, IdentityKind, LegFields, LegId, Observer, ObserverKind, Principal, Protocol,
     Reject, Side, Timestamp, TraceContext,
 };
 
@@ -16,7 +16,7 @@ const WHAT: &str = "a Worker event";
 /// Shown where a carrier leaves the script's name out.
 const UNNAMED_SCRIPT: &str = "worker";
 
-pub fn decode(text: &str, line: &Line<'_>) -> Result<Vec<Leg>, Reject> {
+pub fn decode(text: &str, line: &Line<'_>) -> Result<Vec<LegFields>, Reject> {
     let event: WorkerEvent = serde_json::from_str(text).map_err(|e| reject::json(&e, WHAT))?;
     let written = event.event_timestamp.get().ok_or_else(|| reject::missing(WHAT, "EventTimestampMs"))?;
     let start = timestamp::parse(written)
@@ -26,7 +26,7 @@ pub fn decode(text: &str, line: &Line<'_>) -> Result<Vec<Leg>, Reject> {
     let invocation = Invocation { event: &event, trail: &trail, line, start };
     let server = invocation.server_leg(cut_by_logpush(text));
     let calls = trail.calls.iter().enumerate().map(|(i, call)| invocation.client_leg(i, call, &server));
-    let calls: Vec<Leg> = calls.collect();
+    let calls: Vec<LegFields> = calls.collect();
     Ok(std::iter::once(server).chain(calls).collect())
 }
 
@@ -53,7 +53,7 @@ struct Invocation<'l> {
 }
 
 impl Invocation<'_> {
-    fn server_leg(&self, cut: bool) -> Leg {
+    fn server_leg(&self, cut: bool) -> LegFields {
         let event = self.event;
         let mut leg = self.leg(self.server_id(), Side::Server, self.start);
         let (ray, colo) = self.visitor_ray();
@@ -76,7 +76,7 @@ impl Invocation<'_> {
         leg
     }
 
-    fn client_leg(&self, index: usize, call: &CallRecord<'_>, server: &Leg) -> Leg {
+    fn client_leg(&self, index: usize, call: &CallRecord<'_>, server: &LegFields) -> LegFields {
         let record = &call.record;
         let (trace, span) = (records::trace_id(record), records::call_span(record));
         let id = match (trace, span) {
@@ -106,7 +106,7 @@ impl Invocation<'_> {
         leg
     }
 
-    fn leg(&self, id: LegId, side: Side, start: Timestamp) -> Leg {
+    fn leg(&self, id: LegId, side: Side, start: Timestamp) -> LegFields {
         let script = self.event.script_name.get();
         let assurance = if script.is_some() { Assurance::Asserted } else { Assurance::None };
         let name = script.unwrap_or(UNNAMED_SCRIPT);
@@ -155,7 +155,7 @@ impl Invocation<'_> {
     }
 }
 
-fn set_head(leg: &mut Leg, head: &Record<'_>) {
+fn set_head(leg: &mut LegFields, head: &Record<'_>) {
     leg.span_id = records::invocation_span(head);
     leg.parent_span_id = records::parent_span(head);
     // Without a parent the trace begins here, and the invocation's own span stands for it.

@@ -6,11 +6,11 @@
 use super::line::{Line, blank_leg, leg_id};
 use super::zone_wire::HttpRequest;
 use super::{http_fields, reject, timestamp};
-use crate::model::{Assurance, Identity, IdentityKind, Leg, Observer, ObserverKind, Protocol, Reject, Side};
+use crate::model::{Assurance, Identity, IdentityKind, LegFields, Observer, ObserverKind, Protocol, Reject, Side};
 
 const WHAT: &str = "an http_requests line";
 
-pub fn decode(text: &str, line: &Line<'_>) -> Result<Vec<Leg>, Reject> {
+pub fn decode(text: &str, line: &Line<'_>) -> Result<Vec<LegFields>, Reject> {
     let wire: HttpRequest = serde_json::from_str(text).map_err(|e| reject::json(&e, WHAT))?;
     let own = leg(&wire, line, None, "request");
     // Merged subrequests stand inside their parent's line, without having to repeat its ray.
@@ -21,7 +21,7 @@ pub fn decode(text: &str, line: &Line<'_>) -> Result<Vec<Leg>, Reject> {
     // One bad part must not cost the others: the line is a reject only where nothing of it can be read.
     match bad.into_iter().find_map(Result::err) {
         Some(reject) if legs.is_empty() => Err(reject),
-        bad => Ok(legs.into_iter().flatten().map(|leg| Leg { truncated: bad.is_some(), ..leg }).collect()),
+        bad => Ok(legs.into_iter().flatten().map(|leg| LegFields { truncated: bad.is_some(), ..leg }).collect()),
     }
 }
 
@@ -30,7 +30,7 @@ fn leg(
     line: &Line<'_>,
     merged_into: Option<String>,
     part: &str,
-) -> Result<Leg, Reject> {
+) -> Result<LegFields, Reject> {
     let written = wire.edge_start.get().ok_or_else(|| reject::missing(WHAT, "EdgeStartTimestamp"))?;
     let start = timestamp::parse(written)
         .ok_or_else(|| reject::invalid(WHAT, "EdgeStartTimestamp", "a time in one of Logpush's formats"))?;

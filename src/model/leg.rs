@@ -8,6 +8,9 @@ use super::identity::{Assurance, Identity, IdentityKind, words};
 use super::ids::{LegId, LineHash, SpanId, TraceId};
 use super::time::Timestamp;
 use super::trace_context::TraceContext;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 /// Who made the call saw it leave (`client`), or who received it (`server`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,7 +69,7 @@ impl Protocol {
 /// Where a leg stands in the evidence.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LineRef {
-    pub source: String,
+    pub source: Arc<str>,
     /// Gap-free number of the delivery, in commit order, from 1.
     pub delivery: u64,
     /// Position of the line in its delivery, from 1.
@@ -164,9 +167,9 @@ pub struct Certificate {
     pub not_after: Option<Timestamp>,
 }
 
-/// One line's view of one call. Times are microseconds by the observer's own clock; byte counts are of bodies.
+/// What a [`Leg`] says. Times are microseconds by the observer's own clock; byte counts are of bodies.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Leg {
+pub struct LegFields {
     pub id: LegId,
     pub line: LineRef,
     pub side: Side,
@@ -232,6 +235,36 @@ pub struct Leg {
     pub truncated: bool,
     /// The Worker's sequence number of the record (`q`): a gap says that a record is missing.
     pub sequence: Option<u32>,
+}
+
+/// One line's view of one call, cheap to clone: it is held by everything that has to do with the call, and changed by nobody once it
+/// has been read. Whoever does change a field of it changes a copy of his own.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Leg(Arc<LegFields>);
+
+impl Deref for Leg {
+    type Target = LegFields;
+    fn deref(&self) -> &LegFields {
+        &self.0
+    }
+}
+
+impl DerefMut for Leg {
+    fn deref_mut(&mut self) -> &mut LegFields {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl From<LegFields> for Leg {
+    fn from(fields: LegFields) -> Leg {
+        Leg(Arc::new(fields))
+    }
+}
+
+impl fmt::Debug for Leg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 impl Leg {

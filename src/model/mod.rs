@@ -34,7 +34,7 @@ pub use identity::{Assurance, Identity, IdentityKind, SpiffeId};
 pub use ids::{CallId, DeliveryId, LegId, LineHash, SpanId, TraceId};
 pub use journal::{Believed, JournalDraft, JournalEntry};
 pub use leg::{
-    CONNECTION_SLACK_US, Certificate, EdgeDecision, Holder, Leg, LineRef, Observer, ObserverKind, Principal,
+    CONNECTION_SLACK_US, Certificate, EdgeDecision, Holder, Leg, LegFields, LineRef, Observer, ObserverKind, Principal,
     Protocol, ResponseFlags, Side, SignedPrincipal, SocketPair, Verdict,
 };
 pub use request_key::RequestKey;

@@ -237,7 +237,7 @@ impl<'a> From<&'a Leg> for LegRow<'a> {
 impl From<LineRow<'_>> for LineRef {
     fn from(row: LineRow<'_>) -> Self {
         LineRef {
-            source: row.source.to_owned(),
+            source: row.source.into(),
             delivery: row.delivery,
             line: row.line,
             line_sha256: LineHash(row.line_sha256),
@@ -273,7 +273,7 @@ fn edge_decision((allowed, policy, reason): (bool, Option<&str>, Option<&str>)) 
 impl TryFrom<LegRow<'_>> for Leg {
     type Error = StoreError;
     fn try_from(row: LegRow<'_>) -> Result<Self, StoreError> {
-        Ok(Leg {
+        let fields = LegFields {
             id: LegId(row.id),
             line: row.line.into(),
             side: Side::from_code(row.side)?,
@@ -317,6 +317,7 @@ impl TryFrom<LegRow<'_>> for Leg {
             worker_outcome: owned(row.worker_outcome),
             truncated: row.truncated,
             sequence: row.sequence,
-        })
+        };
+        Ok(fields.into())
     }
 }
