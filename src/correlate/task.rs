@@ -19,6 +19,7 @@ use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// Lines derived in one transaction: enough to share a statement, few enough to be seen soon.
@@ -64,49 +65,25 @@ pub async fn keep_up(
     mut committed: watch::Receiver<u64>,
     handover: &Handover,
 ) -> Result<(), StoreError> {
-    let store = &store.deriving();
-    let mut position = begin(store, rules).await?;
+    let store = store.deriving();
+    let mut office = Derivation::begin(&store, rules, clock, handover).await?;
     loop {
         committed.mark_unchanged();
         // Whoever is held back sends no more before something is derived.
-        let least_lines = || if handover.holds_back() { 0 } else { LINES_PER_STEP };
-        while let Some(next) = step(store, rules, clock, handover, position, least_lines()).await? {
-            position = next;
-        }
+        while office.step(if handover.holds_back() { 0 } else { LINES_PER_STEP }).await? {}
         tokio::select! {
             // Closed when the writer has ended.
             changed = committed.changed() => if changed.is_err() { break },
             () = tokio::time::sleep(handover::LOOK_AGAIN) => {}
         }
     }
-    finish(store, rules, clock, handover, position).await
-}
-
-/// Puts the rules in force and takes the correlator's place in the evidence.
-async fn begin(store: &Store, rules: &Rules) -> Result<Position, StoreError> {
-    store.declare(rules.longest_grace_us(), &listen::declared(rules)).await?;
-    store.take_correlator().await
-}
-
-async fn finish(
-    store: &Store,
-    rules: &Rules,
-    clock: &dyn Clock,
-    handover: &Handover,
-    mut position: Position,
-) -> Result<(), StoreError> {
-    while let Some(next) = step(store, rules, clock, handover, position, 0).await? {
-        position = next;
-    }
-    while stored::weigh(store, rules, clock, position).await? {}
-    Ok(())
+    office.finish().await
 }
 
 /// Derives until the evidence's end has been reached, then returns. For `rebuild` and tests.
 pub async fn catch_up(store: &Store, rules: &Rules, clock: &dyn Clock) -> Result<(), StoreError> {
-    let store = &store.deriving();
-    let position = begin(store, rules).await?;
-    finish(store, rules, clock, &Handover::default(), position).await
+    let (store, handover) = (store.deriving(), Handover::default());
+    Derivation::begin(&store, rules, clock, &handover).await?.finish().await
 }
 
 /// Runs until `stop` says so: derives whenever `committed` moves on; retries when the database is not available; starts again
@@ -121,11 +98,24 @@ pub async fn run(
 ) {
     tokio::pin!(stop);
     let store = store.deriving();
-    let mut position: Option<Position> = None;
+    let mut office: Option<Derivation> = None;
     let mut weighing = Weighing { from: Instant::now(), done_at: clock.now(), stepped: false };
     loop {
         committed.mark_unchanged();
-        let outcome = advance(&store, &rules, &clock, &handover, &mut position, &mut weighing).await;
+        let advanced = async {
+            let mut held = match office.take() {
+                Some(held) => held,
+                None => Derivation::begin(&store, &rules, &clock, &handover).await?,
+            };
+            let more = held.step_or_weigh(&mut weighing).await;
+            match &more {
+                Ok(_) => office = Some(held),
+                // Whatever was under way is given up: the next turn takes the office again and reads where it stands.
+                Err(_) => held.give_up().await,
+            }
+            more
+        };
+        let outcome = advanced.await;
         let wait = async {
             match outcome {
                 Ok(true) => {}
@@ -154,91 +144,107 @@ pub async fn run(
     }
 }
 
-/// One step; true when there may be more to do at once.
-async fn advance(
-    store: &Store,
-    rules: &Rules,
-    clock: &dyn Clock,
-    handover: &Handover,
-    position: &mut Option<Position>,
-    weighing: &mut Weighing,
-) -> Result<bool, StoreError> {
-    let at = match *position {
-        Some(at) => at,
-        None => begin(store, rules).await?,
-    };
-    *position = Some(at);
-    match step_or_weigh(store, rules, clock, handover, at, weighing).await {
-        Ok(next) => {
-            *position = Some(next.unwrap_or(at));
-            Ok(next.is_some())
-        }
-        Err(error) => {
-            // Whatever was under way is given up: the next step takes the office again and reads where it stands.
-            *position = None;
-            Err(error)
-        }
-    }
+/// The correlator's office, its place in the evidence, and what it is writing: the legs of a step are joined while the calls of the
+/// step before go into the database.
+struct Derivation<'a> {
+    store: &'a Store,
+    rules: &'a Rules,
+    /// Tells when beliefs were taken back, nothing else.
+    clock: &'a dyn Clock,
+    handover: &'a Handover,
+    position: Position,
+    writing: Option<JoinHandle<Result<(), StoreError>>>,
 }
 
-async fn step_or_weigh(
-    store: &Store,
-    rules: &Rules,
-    clock: &dyn Clock,
-    handover: &Handover,
-    at: Position,
-    weighing: &mut Weighing,
-) -> Result<Option<Position>, StoreError> {
-    let overdue = weighing.overdue(clock.now());
-    if !overdue && let Some(next) = step(store, rules, clock, handover, at, 0).await? {
-        weighing.stepped = true;
-        return Ok(Some(next));
+impl<'a> Derivation<'a> {
+    /// Puts the rules in force and takes the correlator's place in the evidence.
+    async fn begin(
+        store: &'a Store,
+        rules: &'a Rules,
+        clock: &'a dyn Clock,
+        handover: &'a Handover,
+    ) -> Result<Self, StoreError> {
+        store.declare(rules.longest_grace_us(), &listen::declared(rules)).await?;
+        let position = store.take_correlator().await?;
+        Ok(Derivation { store, rules, clock, handover, position, writing: None })
     }
-    if !overdue && Instant::now() < weighing.from {
-        return Ok(None);
+
+    async fn finish(mut self) -> Result<(), StoreError> {
+        while self.step(0).await? {}
+        while self.weigh().await? {}
+        Ok(())
     }
-    let more = stored::weigh(store, rules, clock, at).await?;
-    weighing.weighed(more, clock.now());
-    Ok((more || overdue).then_some(at))
-}
 
-/// Derives the next deliveries; `None` when there are none, or not `least_lines` in them. The clock tells when beliefs were taken
-/// back, nothing else.
-async fn step(
-    store: &Store,
-    rules: &Rules,
-    clock: &dyn Clock,
-    handover: &Handover,
-    at: Position,
-    least_lines: usize,
-) -> Result<Option<Position>, StoreError> {
-    let heads = store.delivery_heads_after(at.number, LINES_PER_STEP).await?;
-    let lines = heads.iter().map(|head| head.line_count as usize).sum::<usize>();
-    let Some(last) = heads.last().map(|head| head.number).filter(|_| lines >= least_lines) else {
-        return Ok(None);
-    };
-    let reaches_end = lines < LINES_PER_STEP;
-    let bygone = store.bygone().await?;
-    let Decoded { legs, rejects, ear } =
-        decoded(store, heads, handover, &rules.formats, bygone.counted).await?;
+    /// One step; true when there may be more to do at once.
+    async fn step_or_weigh(&mut self, weighing: &mut Weighing) -> Result<bool, StoreError> {
+        let overdue = weighing.overdue(self.clock.now());
+        if !overdue && self.step(0).await? {
+            weighing.stepped = true;
+            return Ok(true);
+        }
+        if !overdue && Instant::now() < weighing.from {
+            return Ok(false);
+        }
+        let more = self.weigh().await?;
+        weighing.weighed(more, self.clock.now());
+        Ok(more || overdue)
+    }
 
-    let connections = connections(&legs);
-    let closure = Closure::around(store, legs, pairing_slack_us(rules)).await?;
-    let facts = gather_facts(store, &closure).await?;
-    let (mut calls, closure, facts) = assemble_apart(closure, facts, rules.clone()).await?;
-    rejoin::again(&closure.replaced, &mut calls, &facts, rules);
-    let changed_orphans = infer_parents(store, &closure.replaced, &mut calls).await?;
-    bygone::withhold(&closure.replaced, &mut calls, bygone.calls_before);
+    async fn weigh(&mut self) -> Result<bool, StoreError> {
+        self.written().await?;
+        stored::weigh(self.store, self.rules, self.clock, self.position).await
+    }
 
-    let journal = taken_back(&closure.replaced, &calls, clock.now(), last);
-    let mut change = difference(&closure, calls, changed_orphans, &facts);
-    (change.journal, change.reaches_end) = (journal, reaches_end);
-    ear.tell(store, &mut change.heard).await?;
-    change.rejects = rejects;
-    change.connections = connections;
-    (change.epoch, change.from, change.to) = (at.epoch, at.number, last);
-    store.apply(&change).await?;
-    Ok(Some(Position { number: last, epoch: at.epoch }))
+    /// Waits until the last step is in the database.
+    async fn written(&mut self) -> Result<(), StoreError> {
+        match self.writing.take() {
+            Some(writing) => {
+                writing.await.map_err(|e| StoreError::Other(format!("writing a step ended early: {e}")))?
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What was being written has then been written, or never will be: nothing of it comes after the office is taken again.
+    async fn give_up(mut self) {
+        if let Err(error) = self.written().await {
+            tracing::debug!(%error, "the step before was not written either");
+        }
+    }
+
+    /// Derives the next deliveries and begins to write what they come to. False when there are none, or not `least_lines` in them:
+    /// then all that was derived has been written.
+    async fn step(&mut self, least_lines: usize) -> Result<bool, StoreError> {
+        let (store, rules, at) = (self.store, self.rules, self.position);
+        let heads = store.delivery_heads_after(at.number, LINES_PER_STEP).await?;
+        let lines = heads.iter().map(|head| head.line_count as usize).sum::<usize>();
+        let Some(last) = heads.last().map(|head| head.number).filter(|_| lines >= least_lines) else {
+            self.written().await?;
+            return Ok(false);
+        };
+        let bygone = store.bygone().await?;
+        let Decoded { legs, rejects, ear } =
+            decoded(store, heads, self.handover, &rules.formats, bygone.counted).await?;
+        let connections = connections(&legs);
+        let closure = Closure::around(store, legs, pairing_slack_us(rules)).await?;
+        let facts = gather_facts(store, &closure).await?;
+        let (mut calls, closure, facts) = assemble_apart(closure, facts, rules.clone()).await?;
+        rejoin::again(&closure.replaced, &mut calls, &facts, rules);
+
+        // What follows is asked of the database alone.
+        self.written().await?;
+        let changed_orphans = infer_parents(store, &closure.replaced, &mut calls).await?;
+        bygone::withhold(&closure.replaced, &mut calls, bygone.calls_before);
+        let journal = taken_back(&closure.replaced, &calls, self.clock.now(), last);
+        let mut change = difference(&closure, calls, changed_orphans, &facts);
+        (change.journal, change.reaches_end) = (journal, lines < LINES_PER_STEP);
+        ear.tell(store, &mut change.heard).await?;
+        (change.rejects, change.connections) = (rejects, connections);
+        (change.epoch, change.from, change.to) = (at.epoch, at.number, last);
+        self.writing = Some(store.begin_to_apply(change));
+        self.position.number = last;
+        Ok(true)
+    }
 }
 
 /// Assembles off the threads that serve requests: a large trace must not hold up an answer.

@@ -34,7 +34,11 @@ fn prints_principal_header(text: &str) -> bool {
 }
 
 /// `{"proxy","line"}`: the inner text is what Envoy wrote; hash and position stay those of the outer line.
-pub fn decode_wrapped(text: &str, line: &Line<'_>, formats: &[CustomFormat]) -> Result<Vec<LegFields>, Reject> {
+pub fn decode_wrapped(
+    text: &str,
+    line: &Line<'_>,
+    formats: &[CustomFormat],
+) -> Result<Vec<LegFields>, Reject> {
     let outer: WrappedLine = serde_json::from_str(text).map_err(|e| reject::json(&e, "a wrapped line"))?;
     let inner =
         outer.line.get().ok_or_else(|| reject::missing("a wrapped line", "text in its field line"))?;

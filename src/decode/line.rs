@@ -4,8 +4,8 @@
 //! by two carriers, is one leg. Every part is preceded by its length: no two keys run together into the same bytes.
 
 use crate::model::{
-    Certificate, Delivery, Identity, LegFields, LegId, LineHash, LineRef, Observer, Protocol, ResponseFlags, Side,
-    Timestamp,
+    Certificate, Delivery, Identity, LegFields, LegId, LineHash, LineRef, Observer, Protocol, ResponseFlags,
+    Side, Timestamp,
 };
 use sha2::{Digest, Sha256};
 use std::sync::Arc;

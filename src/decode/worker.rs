@@ -8,8 +8,8 @@ use super::worker_record::{self as records, CallRecord, Trail};
 use super::worker_wire::{Record, WorkerEvent};
 use super::{http_fields, reject, timestamp};
 use crate::model::{
-    Assurance, EdgeDecision, Identity, IdentityKind, LegFields, LegId, Observer, ObserverKind, Principal, Protocol,
-    Reject, Side, Timestamp, TraceContext,
+    Assurance, EdgeDecision, Identity, IdentityKind, LegFields, LegId, Observer, ObserverKind, Principal,
+    Protocol, Reject, Side, Timestamp, TraceContext,
 };
 
 const WHAT: &str = "a Worker event";

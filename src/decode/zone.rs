@@ -6,7 +6,9 @@
 use super::line::{Line, blank_leg, leg_id};
 use super::zone_wire::HttpRequest;
 use super::{http_fields, reject, timestamp};
-use crate::model::{Assurance, Identity, IdentityKind, LegFields, Observer, ObserverKind, Protocol, Reject, Side};
+use crate::model::{
+    Assurance, Identity, IdentityKind, LegFields, Observer, ObserverKind, Protocol, Reject, Side,
+};
 
 const WHAT: &str = "an http_requests line";
 
@@ -21,7 +23,9 @@ pub fn decode(text: &str, line: &Line<'_>) -> Result<Vec<LegFields>, Reject> {
     // One bad part must not cost the others: the line is a reject only where nothing of it can be read.
     match bad.into_iter().find_map(Result::err) {
         Some(reject) if legs.is_empty() => Err(reject),
-        bad => Ok(legs.into_iter().flatten().map(|leg| LegFields { truncated: bad.is_some(), ..leg }).collect()),
+        bad => {
+            Ok(legs.into_iter().flatten().map(|leg| LegFields { truncated: bad.is_some(), ..leg }).collect())
+        }
     }
 }
 

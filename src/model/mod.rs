@@ -34,8 +34,8 @@ pub use identity::{Assurance, Identity, IdentityKind, SpiffeId};
 pub use ids::{CallId, DeliveryId, LegId, LineHash, SpanId, TraceId};
 pub use journal::{Believed, JournalDraft, JournalEntry};
 pub use leg::{
-    CONNECTION_SLACK_US, Certificate, EdgeDecision, Holder, Leg, LegFields, LineRef, Observer, ObserverKind, Principal,
-    Protocol, ResponseFlags, Side, SignedPrincipal, SocketPair, Verdict,
+    CONNECTION_SLACK_US, Certificate, EdgeDecision, Holder, Leg, LegFields, LineRef, Observer, ObserverKind,
+    Principal, Protocol, ResponseFlags, Side, SignedPrincipal, SocketPair, Verdict,
 };
 pub use request_key::RequestKey;
 pub use retention::{Cutoff, Cutoffs, Keep, Removal, Removed, RetentionClass, RetentionRules};

@@ -26,6 +26,8 @@ type Row = (Vec<u8>, String, String, i64, i64);
 impl Store {
     /// Every span in which a caller's own proxy used one of the sockets, by socket and time.
     pub async fn known_connections(&self, sockets: &[SocketPair]) -> Result<Vec<Connection>, StoreError> {
+        // Before the database is: see there. A use that is in both is the same in both.
+        let underway = self.underway();
         let asked: HashMap<Vec<u8>, &SocketPair> = sockets.iter().map(|s| (socket_hash(s), s)).collect();
         let hashes: Vec<&Vec<u8>> = asked.keys().collect();
         let mut known = Vec::new();
@@ -35,6 +37,9 @@ impl Store {
                 let (socket, holder) = (SocketPair::clone(socket), Holder { proxy, party });
                 known.push(Connection { socket, holder, first: Timestamp(first), last: Timestamp(last) });
             }
+        }
+        if let Some(underway) = underway {
+            known.extend(sockets.iter().flat_map(|socket| underway.connections(socket)).cloned());
         }
         known.sort_by(|a, b| (&a.socket, a.first, &a.holder).cmp(&(&b.socket, b.first, &b.holder)));
         Ok(known)
@@ -96,6 +101,11 @@ fn delete(spans: &[((Vec<u8>, Holder), i64)]) -> Stmt {
 fn place((socket, holder): &(Vec<u8>, Holder), first: i64) -> [Bind; 4] {
     let (proxy, party) = (Bind::text(&holder.proxy), Bind::text(&holder.party));
     [Bind::bytes(socket.as_slice()), Bind::int(first), proxy, party]
+}
+
+/// A use as it is answered once it is stored.
+pub(super) fn as_read(used: &Connection) -> Connection {
+    Connection { holder: as_stored(&used.holder), ..used.clone() }
 }
 
 fn as_stored(holder: &Holder) -> Holder {

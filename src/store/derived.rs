@@ -16,12 +16,17 @@ impl Store {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
+        // Before the database is: see there.
+        let underway = self.underway();
         let mut tx = self.snapshot().await?;
         let mut numbers = self.numbers_under(&mut tx, keys).await?;
         if numbers.len() > CALLS {
             numbers = self.within_bounds(&mut tx, keys).await?;
         }
         let mut calls = self.recent_calls(&mut tx, &numbers).await?;
+        if let Some(underway) = underway {
+            underway.lay_over(&mut calls, keys);
+        }
         calls.sort_unstable_by_key(|call| call.id);
         Ok(calls)
     }

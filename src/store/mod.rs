@@ -77,6 +77,7 @@ mod statistic_series;
 mod statistics;
 mod summary;
 mod tokens;
+mod underway;
 mod verify;
 
 pub use backup::{Backup, holds_no_data};
@@ -109,6 +110,8 @@ pub struct Store {
     recent: Option<Arc<Mutex<recent::Recent>>>,
     /// Under which it derives, where others may take that over.
     term: Option<i64>,
+    /// Each store that derives has its own.
+    underway: Arc<Mutex<Option<Arc<underway::Underway>>>>,
 }
 
 #[derive(Clone)]

@@ -133,7 +133,7 @@ async fn connect(location: &Location, create: bool) -> Result<Store, StoreError>
             error => StoreError::Other(format!("{location} cannot be opened ({error}): {advice}")),
         }
     })?;
-    Ok(Store { db, remembered: Default::default(), recent: None, term: None })
+    Ok(Store { db, remembered: Default::default(), recent: None, underway: Default::default(), term: None })
 }
 
 /// Makes the file before SQLite would, which asks the umask who may read it. Its other files take over the mode of this one.
@@ -183,7 +183,8 @@ pub(super) async fn open_copy(file: &Path) -> Result<Store, StoreError> {
     }
     let pool = SqlitePoolOptions::new().max_connections(READERS).connect_with(options).await?;
     let db = Db::Sqlite { read: pool.clone(), write: pool };
-    let store = Store { db, remembered: Default::default(), recent: None, term: None };
+    let store =
+        Store { db, remembered: Default::default(), recent: None, underway: Default::default(), term: None };
     store.is_older(&Location::Directory(file.to_owned())).await?;
     Ok(store)
 }

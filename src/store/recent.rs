@@ -37,7 +37,7 @@ impl Recent {
 impl Store {
     /// The same database for whoever derives: what it writes it also remembers.
     pub fn deriving(&self) -> Store {
-        Store { recent: Some(Arc::default()), ..self.clone() }
+        Store { recent: Some(Arc::default()), underway: Arc::default(), ..self.clone() }
     }
 
     pub(super) fn forget_recent(&self) {
