@@ -174,7 +174,7 @@ fn plain(value: &Value) -> Option<String> {
 mod tests {
     use super::*;
     use crate::decode::decode_delivery_in;
-    use crate::model::{Delivery, DeliveryId, DurationUnit, Protocol, Side, Timestamp};
+    use crate::model::{Delivery, DeliveryId, DurationUnit, Leg, Protocol, Side, Timestamp};
     use serde_json::json;
 
     fn format(fields: &[(&str, &str)]) -> CustomFormat {

@@ -91,8 +91,7 @@ fn protocol(text: Option<&str>) -> Protocol {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::model::{Delivery, DeliveryId, Timestamp};
+    use crate::model::{Delivery, DeliveryId, Leg, Timestamp};
 
     fn legs(text: &str) -> Vec<Leg> {
         let lines = vec![text.as_bytes().to_vec()];

@@ -46,7 +46,7 @@ pub async fn a_call_comes_back_whole(bed: &Bed) {
             finding(FindingKind::Denied, Severity::Medium),
             finding(FindingKind::Stopped, Severity::Info),
         ],
-        legs: vec![full_leg(1), bare_leg(id(2), Side::Client)],
+        legs: vec![full_leg(1), bare_leg(id(2), Side::Client).into()],
         ..call(1, 5)
     };
     derive_calls(&bed.store, [full.clone(), call(3, 6)]).await;
@@ -125,7 +125,7 @@ pub async fn a_call_is_found_by_every_id_it_ever_had(bed: &Bed) {
     derive_calls(&bed.store, [call(1, 0), call(2, 0)]).await;
     // The legs turn out to be one call's.
     let joined =
-        Call { legs: vec![bare_leg(id(1), Side::Client), bare_leg(id(2), Side::Server)], ..call(1, 0) };
+        Call { legs: vec![bare_leg(id(1), Side::Client).into(), bare_leg(id(2), Side::Server).into()], ..call(1, 0) };
     let change = Change { upserts: vec![indexed(joined.clone())], removed: vec![id(2)], ..Change::default() };
     derive(&bed.store, change).await;
     for asked in [id(1), id(2)] {
@@ -224,8 +224,8 @@ pub async fn calls_are_found_by_party_and_time(bed: &Bed) {
 pub async fn what_an_identity_was_serving_is_found_by_the_time_of_serving(bed: &Bed) {
     let served = |n, from: i64, to: i64| {
         let start = HOUR.plus_us(from);
-        let leg = Leg { start, duration_us: Some(to - from), ..bare_leg(id(n), Side::Server) };
-        Call { legs: vec![leg], ..call(n, from) }
+        let leg = LegFields { start, duration_us: Some(to - from), ..bare_leg(id(n), Side::Server) };
+        Call { legs: vec![leg.into()], ..call(n, from) }
     };
     let other = Call { callee: service("db"), ..served(4, 0, 100) };
     derive_calls(&bed.store, [served(1, 10, 90), served(2, 20, 30), served(3, 40, 50), other]).await;

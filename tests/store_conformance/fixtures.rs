@@ -36,11 +36,11 @@ pub fn service(name: &str) -> Identity {
 }
 
 /// A leg about which only the least is known.
-pub fn bare_leg(id: LegId, side: Side) -> Leg {
-    Leg {
+pub fn bare_leg(id: LegId, side: Side) -> LegFields {
+    LegFields {
         id,
         line: LineRef {
-            source: "mesh".to_owned(),
+            source: "mesh".into(),
             delivery: 1,
             line: 1,
             line_sha256: LineHash([3; 32]),
@@ -93,7 +93,7 @@ pub fn bare_leg(id: LegId, side: Side) -> Leg {
 /// A leg that says all that a leg can say, a different value in each field.
 pub fn full_leg(id_number: u32) -> Leg {
     let text = |text: &str| Some(text.to_owned());
-    Leg {
+    let fields = LegFields {
         made_by: Some(id(99)),
         local: service("web"),
         peer: Identity {
@@ -154,7 +154,8 @@ pub fn full_leg(id_number: u32) -> Leg {
         truncated: true,
         sequence: Some(4),
         ..bare_leg(id(id_number), Side::Server)
-    }
+    };
+    fields.into()
 }
 
 /// A call from `web` to `api` of one leg, starting `at_us` after the hour.
@@ -192,7 +193,7 @@ pub fn call(n: u32, at_us: i64) -> Call {
         settles_at: start.plus_us(120_000_000),
         amended: false,
         findings: Vec::new(),
-        legs: vec![Leg { start, ..bare_leg(id(n), Side::Client) }],
+        legs: vec![LegFields { start, ..bare_leg(id(n), Side::Client) }.into()],
     }
 }
 

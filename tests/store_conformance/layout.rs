@@ -44,7 +44,7 @@ const MANY: u32 = 16_100;
 
 pub async fn calls_are_read_whether_a_dictionary_packed_them_or_none(bed: &Bed) {
     let told =
-        |n: u32| Call { legs: vec![full_leg(n), bare_leg(id(n), Side::Client)], ..call(n, i64::from(n)) };
+        |n: u32| Call { legs: vec![full_leg(n), bare_leg(id(n), Side::Client).into()], ..call(n, i64::from(n)) };
     derive_calls(&bed.store, [told(0)]).await;
     derive_calls(&bed.store, (1..MANY).map(told)).await;
     derive_calls(&bed.store, [told(MANY)]).await;
