@@ -4,7 +4,7 @@
 //! found no room, one that another process took, one from before a restart. It refuses to be needed.
 
 use crate::decode::DecodedDelivery;
-use crate::model::DeliveryId;
+use crate::model::{DeliveryId, Timestamp};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -81,20 +81,29 @@ impl Handover {
         }
     }
 
-    /// What was decoded of a delivery, if it is here, under the number that it has got.
-    pub fn take(&self, id: &DeliveryId, number: u64) -> Option<DecodedDelivery> {
+    /// What was decoded of a delivery, if it is here, under the number that it has got. The same delivery may have been sent again and be
+    /// on its way to be known as a duplicate: that one came later than the one that is stored, and does not stand for it.
+    pub fn take(&self, id: &DeliveryId, number: u64, received_at: Timestamp) -> Option<DecodedDelivery> {
+        let mut decoded = self.remove(id)?;
+        if decoded.legs.iter().any(|leg| leg.line.received_at != received_at) {
+            return None;
+        }
+        decoded.legs.iter_mut().for_each(|leg| leg.line.delivery = number);
+        Some(decoded)
+    }
+
+    fn remove(&self, id: &DeliveryId) -> Option<DecodedDelivery> {
         let mut waiting = self.waiting()?;
-        let mut decoded = waiting.deliveries.remove(id)?;
+        let decoded = waiting.deliveries.remove(id)?;
         waiting.legs -= decoded.legs.len();
         drop(waiting);
         self.taken.notify_waiters();
-        decoded.legs.iter_mut().for_each(|leg| leg.line.delivery = number);
         Some(decoded)
     }
 
     /// What was offered and is not going to be derived: it had been committed before, or was refused.
     pub fn withdraw(&self, id: &DeliveryId) {
-        self.take(id, 0);
+        self.remove(id);
     }
 
     fn waiting(&self) -> Option<MutexGuard<'_, Waiting>> {

@@ -274,7 +274,8 @@ async fn decoded(
     formats: &[CustomFormat],
     counted: u64,
 ) -> Result<Decoded, StoreError> {
-    let handed: Vec<_> = heads.iter().map(|head| handover.take(&head.id, head.number)).collect();
+    let handed: Vec<_> =
+        heads.iter().map(|head| handover.take(&head.id, head.number, head.received_at)).collect();
     let missing = heads.iter().zip(&handed).filter(|(_, handed)| handed.is_none());
     let stored = store.with_lines(missing.map(|(head, _)| head.clone()).collect()).await?;
     let formats = formats.to_vec();

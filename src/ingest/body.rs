@@ -5,13 +5,13 @@
 //! It refuses to drop anything: where a stream breaks, what came out before is kept, and so is the body as it was sent.
 
 use flate2::bufread::MultiGzDecoder;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, ErrorKind, Read};
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// A compressed file that is sent with compression is compressed twice; nobody means more than that.
 const MAX_LAYERS: usize = 2;
-const STEP_BYTES: u64 = 64 * 1024;
+const STEP_BYTES: usize = 64 * 1024;
 
 /// A body as far as it could be decompressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,15 +78,30 @@ fn unknown_encoding(header: &str) -> Option<&str> {
 
 /// Reads to the end or to the first error (`false`); more than the limit is refused without being read.
 fn read_up_to(mut from: impl Read, limit_bytes: usize) -> Result<(Vec<u8>, bool), BodyError> {
-    let mut bytes = Vec::new();
+    let (mut bytes, mut step) = (Vec::new(), vec![0; STEP_BYTES]);
     loop {
-        let room = (limit_bytes as u64 + 1).saturating_sub(bytes.len() as u64);
-        match from.by_ref().take(room.min(STEP_BYTES)).read_to_end(&mut bytes) {
-            _ if bytes.len() > limit_bytes => return Err(BodyError::TooLarge { limit_bytes }),
-            Ok(0) => return Ok((bytes, true)),
-            Ok(_) => {}
+        match from.read(&mut step) {
+            Ok(0) => {
+                bytes.shrink_to_fit();
+                return Ok((bytes, true));
+            }
+            Ok(read) if bytes.len() + read > limit_bytes => return Err(BodyError::TooLarge { limit_bytes }),
+            Ok(read) => {
+                make_room(&mut bytes, read, limit_bytes);
+                bytes.extend_from_slice(&step[..read]);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => return Ok((bytes, false)),
         }
+    }
+}
+
+/// In few, large leaps, never beyond the limit: room that is not written to takes no memory, while each smaller block that was left
+/// behind may be kept by the allocator for a while. Growing by doubling came to three times the limit.
+fn make_room(bytes: &mut Vec<u8>, for_bytes: usize, limit_bytes: usize) {
+    if bytes.capacity() - bytes.len() < for_bytes {
+        let more = (bytes.capacity() * 7).max(for_bytes);
+        bytes.reserve_exact(more.min(limit_bytes - bytes.len()));
     }
 }
 

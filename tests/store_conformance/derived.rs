@@ -124,8 +124,10 @@ pub async fn a_removed_call_is_gone(bed: &Bed) {
 pub async fn a_call_is_found_by_every_id_it_ever_had(bed: &Bed) {
     derive_calls(&bed.store, [call(1, 0), call(2, 0)]).await;
     // The legs turn out to be one call's.
-    let joined =
-        Call { legs: vec![bare_leg(id(1), Side::Client).into(), bare_leg(id(2), Side::Server).into()], ..call(1, 0) };
+    let joined = Call {
+        legs: vec![bare_leg(id(1), Side::Client).into(), bare_leg(id(2), Side::Server).into()],
+        ..call(1, 0)
+    };
     let change = Change { upserts: vec![indexed(joined.clone())], removed: vec![id(2)], ..Change::default() };
     derive(&bed.store, change).await;
     for asked in [id(1), id(2)] {

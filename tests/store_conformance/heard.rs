@@ -117,7 +117,8 @@ async fn accused(bed: &Bed) {
     };
     let start = hours(1).plus_us(HOUR_US / 2);
     let leg = LegFields { start, ..bare_leg(id(1), Side::Client) };
-    derive_calls(&bed.store, [Call { findings: vec![lost], start, legs: vec![leg.into()], ..call(1, 0) }]).await;
+    derive_calls(&bed.store, [Call { findings: vec![lost], start, legs: vec![leg.into()], ..call(1, 0) }])
+        .await;
 }
 
 async fn covered(bed: &Bed, observer: &str, hour: i64, counts: [i64; 4]) {

@@ -43,8 +43,10 @@ pub async fn calls_are_found_by_their_keys_however_many_changes_wrote_them(bed: 
 const MANY: u32 = 16_100;
 
 pub async fn calls_are_read_whether_a_dictionary_packed_them_or_none(bed: &Bed) {
-    let told =
-        |n: u32| Call { legs: vec![full_leg(n), bare_leg(id(n), Side::Client).into()], ..call(n, i64::from(n)) };
+    let told = |n: u32| Call {
+        legs: vec![full_leg(n), bare_leg(id(n), Side::Client).into()],
+        ..call(n, i64::from(n))
+    };
     derive_calls(&bed.store, [told(0)]).await;
     derive_calls(&bed.store, (1..MANY).map(told)).await;
     derive_calls(&bed.store, [told(MANY)]).await;
