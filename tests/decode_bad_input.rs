@@ -281,3 +281,12 @@ proptest! {
         prop_assert!(kept >= body.iter().filter(|b| !between(b)).count(), "{:?}", frame::split(&body, usize::MAX).unwrap());
     }
 }
+
+/// The name under which a described format hands its duration over inside the program.
+#[test]
+fn a_line_cannot_say_how_long_it_took_under_a_name_of_ours() {
+    let line = first_line(ENVOY);
+    let said = decode(with_field(line, "calltrail_duration_us", "7"));
+    let durations = |decoded: DecodedDelivery| decoded.legs.iter().map(|l| l.duration_us).collect::<Vec<_>>();
+    assert_eq!(durations(said), durations(decode(line)));
+}

@@ -22,7 +22,7 @@ pub struct RetentionArgs {
     /// As if it were then: what would be, or is, removed at that time
     #[arg(long, value_name = "TIME")]
     pub as_of: Option<Timestamp>,
-    /// Rules file with the table [retention] [default: calltrail.toml in the data directory, if it exists]
+    /// Rules file with the table `retention` [default: calltrail.toml in the data directory, if it exists]
     #[arg(long, value_name = "FILE", env = "CALLTRAIL_RULES")]
     pub rules: Option<PathBuf>,
 }

@@ -7,6 +7,7 @@ use super::envoy_identity::{self as identity, Role};
 use super::envoy_wire::{EnvoyLine, RbacMetadata, WrappedLine};
 use super::line::{Line, blank_leg, leg_id};
 use super::shape::{self, Shape};
+use super::wire_object::Number;
 use super::{http_fields, mapped, reject, timestamp};
 use crate::model::{
     Certificate, CustomFormat, Identity, IdentityKind, LegFields, LegId, Protocol, Reject, RejectReason,
@@ -16,7 +17,9 @@ use crate::model::{
 const WHAT: &str = "an Envoy line";
 
 pub fn decode(text: &str, line: &Line<'_>) -> Result<Vec<LegFields>, Reject> {
-    let wire: EnvoyLine = serde_json::from_str(text).map_err(|e| reject::json(&e, WHAT))?;
+    let mut wire: EnvoyLine = serde_json::from_str(text).map_err(|e| reject::json(&e, WHAT))?;
+    // The name under which a described format hands its duration over: on a line it is nobody's word.
+    wire.duration_us = Number::default();
     legs(&wire, line, prints_principal_header(text))
 }
 
