@@ -446,3 +446,83 @@ fn where_no_clock_tells_a_request_at_the_gateway_from_its_copy_none_is_named_and
         }
     }
 }
+
+/// Another call that catalog makes to billing within the same request: the line of each side, dated by its own clock.
+fn catalog_asks_billing(path: &str, sent: &str, received: &str) -> [Value; 2] {
+    let dated = |line: Value, side: &str, time: &str| {
+        let changes = [
+            ("unique_id", json!(format!("{side} {path}"))),
+            ("path", json!(path)),
+            ("start_time", json!(format!("2026-11-24T{time}Z"))),
+            ("duration_ms", json!(1)),
+        ];
+        with(line, &changes)
+    };
+    [dated(catalog_to_billing(), "sent", sent), dated(billing_line(), "received", received)]
+}
+
+/// The call of this path to billing of which billing's own line tells.
+fn received_at<'a>(calls: &'a [Call], path: &str) -> &'a Call {
+    let at = |c: &&Call| c.legs.iter().any(|l| l.is_mesh_server()) && c.path.as_deref() == Some(path);
+    calls.iter().find(at).unwrap_or_else(|| panic!("no line of billing's tells of {path}"))
+}
+
+/// What catalog received from the gateway.
+fn received_from_gateway(calls: &[Call]) -> &Call {
+    let at = |c: &&Call| c.caller.name == "gw" && c.callee.name == "catalog";
+    calls.iter().find(at).expect("the gateway's call to catalog")
+}
+
+#[test]
+fn the_hop_of_a_request_that_has_ended_names_nobody_for_what_is_sent_with_its_header_later() {
+    let (served, sent) = ("0000000000000000000000000000000a", "0000000000000000000000000000000b");
+    let joined_at = |sent_at: &str, received_at: &str| {
+        let [client, server] = catalog_asks_billing("/rates/late", sent_at, received_at);
+        let lines = [
+            line("worker", RAY),
+            gateway_line(),
+            with(service_line(), &[("hop", json!(served))]),
+            with(client, &[("hop", json!(sent)), ("parent_hop", json!(served))]),
+            with(server, &[("hop", json!(sent)), ("parent_hop", json!(served))]),
+        ];
+        joined(&lines, &rules())
+    };
+    let calls = joined_at("02:56:51.140000", "02:56:51.140300");
+    let call = received_at(&calls, "/rates/late");
+    assert_eq!(call.parent_id, Some(received_from_gateway(&calls).id));
+    assert!(call.principal.is_some(), "the request was being served");
+
+    let calls = joined_at("02:56:53.140000", "02:56:53.140300");
+    let call = received_at(&calls, "/rates/late");
+    assert_eq!((call.parent_id, &call.principal), (None, &None));
+}
+
+#[test]
+fn a_clock_that_was_set_back_while_a_request_was_served_orders_nothing_in_it() {
+    // Catalog's clock was set back by 300 ms between its two calls: by its lines it made the second before it was asked.
+    let before = catalog_asks_billing("/rates/before", "02:56:51.140000", "02:56:51.140300");
+    let after = catalog_asks_billing("/rates/after", "02:56:50.844000", "02:56:51.144300");
+    let calls = below_catalog(&[before, after].concat());
+    let call = received_at(&calls, "/rates/after");
+    assert_eq!(call.legs.len(), 2, "{call:#?}");
+    assert_eq!(call.parent_id, Some(received_from_gateway(&calls).id));
+    assert!(call.principal.is_some());
+}
+
+#[test]
+fn what_a_copy_led_to_is_not_the_requests_because_the_callees_clock_was_set_back_to_its_time() {
+    // Catalog serves the copy a second after the request. By then billing's clock has been set back by that second: no pair is made
+    // of the two lines of what the copy led to, and billing's alone would have it under way with the request.
+    let calls = below_catalog(
+        &[
+            &catalog_asks_billing("/rates/1", "02:56:51.138000", "02:56:51.138300")[..],
+            &catalog_asks_billing("/rates/2", "02:56:51.141000", "02:56:51.141300"),
+            &[thief(&[("start_time", json!("2026-11-24T02:56:52.138000Z"))])],
+            &catalog_asks_billing("/rates/stolen", "02:56:52.140000", "02:56:51.140300"),
+        ]
+        .concat(),
+    );
+    let call = received_at(&calls, "/rates/stolen");
+    assert_eq!(call.legs.len(), 1, "{call:#?}");
+    assert_eq!((call.parent_id, &call.principal), (Some(received_from_thief(&calls).id), &None));
+}
