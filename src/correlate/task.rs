@@ -139,8 +139,12 @@ pub async fn run(
         };
         tokio::select! {
             () = wait => {}
-            () = &mut stop => return,
+            () = &mut stop => break,
         }
+    }
+    // The office is left and the store closed after this: nothing must be on its way then.
+    if let Some(held) = office {
+        held.give_up().await;
     }
 }
 
