@@ -23,11 +23,18 @@ pub struct Handover {
     taken: Arc<Notify>,
 }
 
+/// Legs, and what else takes room: a delivery of nothing but rejects is no small one.
+fn weight(decoded: &DecodedDelivery) -> usize {
+    1 + decoded.legs.len() + decoded.rejects.len()
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
-    legs: usize,
+    weight: usize,
     /// How many wait for room.
     held_back: usize,
+    /// Nobody will take anything any more.
+    closed: bool,
     deliveries: HashMap<DeliveryId, DecodedDelivery>,
 }
 
@@ -39,12 +46,13 @@ impl Handover {
 
     /// Whether a delivery of so many lines is worth being kept while it is decoded.
     pub fn has_room(&self, lines: usize) -> bool {
-        self.waiting().is_some_and(|waiting| waiting.legs + lines <= MOST_LEGS)
+        self.waiting().is_some_and(|waiting| waiting.weight + lines <= MOST_LEGS)
     }
 
     /// Waits until there is room for so many lines, or until that many are all that waits. For whoever can hold back what it sends.
     pub async fn room(&self, lines: usize) {
-        let is_full = || self.waiting().is_some_and(|w| w.legs > 0 && w.legs + lines > MOST_LEGS);
+        let is_full =
+            || self.waiting().is_some_and(|w| !w.closed && w.weight > 0 && w.weight + lines > MOST_LEGS);
         if !is_full() {
             return;
         }
@@ -73,11 +81,12 @@ impl Handover {
     /// Before the delivery is committed, so that it is here when the correlator learns of it.
     pub fn offer(&self, id: DeliveryId, decoded: DecodedDelivery) {
         if let Some(mut waiting) = self.waiting()
-            && waiting.legs + decoded.legs.len() <= MOST_LEGS
+            && waiting.weight + weight(&decoded) <= MOST_LEGS
+            && !waiting.closed
         {
-            waiting.legs += decoded.legs.len();
+            waiting.weight += weight(&decoded);
             let before = waiting.deliveries.insert(id, decoded);
-            waiting.legs -= before.map_or(0, |decoded| decoded.legs.len());
+            waiting.weight -= before.as_ref().map_or(0, weight);
         }
     }
 
@@ -92,10 +101,27 @@ impl Handover {
         Some(decoded)
     }
 
+    /// What waits is decoded again by whoever needs it.
+    pub fn clear(&self) {
+        if let Some(mut waiting) = self.waiting() {
+            waiting.deliveries.clear();
+            waiting.weight = 0;
+        }
+        self.taken.notify_waiters();
+    }
+
+    /// Nobody derives here any more: nothing is taken, and nobody waits for room.
+    pub fn close(&self) {
+        if let Some(mut waiting) = self.waiting() {
+            waiting.closed = true;
+        }
+        self.clear();
+    }
+
     fn remove(&self, id: &DeliveryId) -> Option<DecodedDelivery> {
         let mut waiting = self.waiting()?;
         let decoded = waiting.deliveries.remove(id)?;
-        waiting.legs -= decoded.legs.len();
+        waiting.weight -= weight(&decoded);
         drop(waiting);
         self.taken.notify_waiters();
         Some(decoded)

@@ -111,7 +111,12 @@ async fn into_data(args: &ImportArgs, inputs: Vec<Input>, store: &Store, rules: 
         return Ok(sent);
     };
     let store = &store.in_office(&office);
-    let deriving = task::keep_up(store, rules, &SystemClock, committed, &handover);
+    let deriving = async {
+        let derived = task::keep_up(store, rules, &SystemClock, committed, &handover).await;
+        // Should that have failed, what is left to be sent is stored all the same and waits for nobody.
+        handover.close();
+        derived
+    };
     let (sent, derived) = tokio::join!(sending, deriving);
     office.leave().await;
     derived.context("cannot derive the calls; `calltrail rebuild` derives them from what was stored")?;

@@ -170,6 +170,8 @@ impl<'a> Derivation<'a> {
     ) -> Result<Self, StoreError> {
         store.declare(rules.longest_grace_us(), &listen::declared(rules)).await?;
         let position = store.take_correlator().await?;
+        // What waits may have been derived by whoever held the office before.
+        handover.clear();
         Ok(Derivation { store, rules, clock, handover, position, writing: None })
     }
 
@@ -226,17 +228,18 @@ impl<'a> Derivation<'a> {
             self.written().await?;
             return Ok(false);
         };
-        let bygone = store.bygone().await?;
+        let counted = store.bygone().await?.counted;
         let Decoded { legs, rejects, ear } =
-            decoded(store, heads, self.handover, &rules.formats, bygone.counted).await?;
+            decoded(store, heads, self.handover, &rules.formats, counted).await?;
         let connections = connections(&legs);
         let closure = Closure::around(store, legs, pairing_slack_us(rules)).await?;
         let facts = gather_facts(store, &closure).await?;
         let (mut calls, closure, facts) = assemble_apart(closure, facts, rules.clone()).await?;
         rejoin::again(&closure.replaced, &mut calls, &facts, rules);
 
-        // What follows is asked of the database alone.
+        // What follows is asked of the database alone. What had been removed by now may have been missing above.
         self.written().await?;
+        let bygone = store.bygone().await?;
         let changed_orphans = infer_parents(store, &closure.replaced, &mut calls).await?;
         bygone::withhold(&closure.replaced, &mut calls, bygone.calls_before);
         let journal = taken_back(&closure.replaced, &calls, self.clock.now(), last);

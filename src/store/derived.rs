@@ -23,7 +23,7 @@ impl Store {
         if numbers.len() > CALLS {
             numbers = self.within_bounds(&mut tx, keys).await?;
         }
-        let mut calls = self.recent_calls(&mut tx, &numbers).await?;
+        let mut calls = self.recent_calls(&mut tx, &numbers, underway.is_none()).await?;
         if let Some(underway) = underway {
             underway.lay_over(&mut calls, keys);
         }
@@ -84,8 +84,9 @@ impl Store {
         self.selected(&mut tx, select).await
     }
 
+    /// Asked for only while no change is being written.
     async fn selected(&self, tx: &mut Tx, numbers: Stmt) -> Result<Vec<Arc<Call>>, StoreError> {
         let numbers: Vec<i64> = tx.rows::<(i64,)>(numbers).await?.into_iter().map(|(n,)| n).collect();
-        self.recent_calls(tx, &numbers).await
+        self.recent_calls(tx, &numbers, true).await
     }
 }

@@ -69,11 +69,14 @@ impl Store {
         }
     }
 
-    /// The calls with these numbers, in their order, with all their findings; without those that are gone.
+    /// The calls with these numbers, in their order, with all their findings; without those that are gone. `remember` what had to be
+    /// read: never while a change is being written, for what it takes away may still be read then, and would be remembered after it
+    /// had been forgotten.
     pub(super) async fn recent_calls(
         &self,
         tx: &mut Tx,
         numbers: &[i64],
+        remember: bool,
     ) -> Result<Vec<Arc<Call>>, StoreError> {
         let mut found: HashMap<i64, Arc<Call>> = HashMap::with_capacity(numbers.len());
         if let Some(recent) = self.recent() {
@@ -84,7 +87,7 @@ impl Store {
         let missing: Vec<i64> =
             numbers.iter().copied().filter(|number| !found.contains_key(number)).collect();
         let read = self.numbered_calls(tx, &missing).await?;
-        let mut recent = self.recent();
+        let mut recent = self.recent().filter(|_| remember);
         for (number, call) in read {
             let call = Arc::new(call);
             if let Some(recent) = &mut recent {

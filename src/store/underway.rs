@@ -55,18 +55,22 @@ impl Underway {
     }
 }
 
+/// Takes the overlay away, however the writing ends.
+struct Written(Store);
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        self.0.set_underway(None);
+    }
+}
+
 impl Store {
     /// Begins to [`apply`](Store::apply). Until the task has ended, what [`calls_by_key`](Store::calls_by_key) and
     /// [`known_connections`](Store::known_connections) answer to this store has the change in it; all other questions must wait.
     pub fn begin_to_apply(&self, change: Change) -> JoinHandle<Result<(), StoreError>> {
-        let underway = Arc::new(Underway::of(&change));
-        self.set_underway(Some(underway));
-        let store = self.clone();
-        tokio::spawn(async move {
-            let applied = store.apply(&change).await;
-            store.set_underway(None);
-            applied
-        })
+        self.set_underway(Some(Arc::new(Underway::of(&change))));
+        let written = Written(self.clone());
+        tokio::spawn(async move { written.0.apply(&change).await })
     }
 
     /// `None` where nothing is being written by whoever derives with this store.

@@ -9,6 +9,7 @@ use super::decide::{Around, Changes};
 use super::places::{self, Minute, Weighed};
 use super::rejoin;
 use crate::correlate::believed::taken_back;
+use crate::correlate::bygone;
 use crate::correlate::closure::Closure;
 use crate::correlate::difference::{difference, indexed};
 use crate::correlate::facts::Facts;
@@ -112,6 +113,7 @@ async fn weigh_minute(
     let mut calls = changes.calls(&found.around, &facts, rules);
     closure.replaced = changes.replaced;
     let orphans = infer_parents(store, &closure.replaced, &mut calls).await?;
+    bygone::withhold(&closure.replaced, &mut calls, store.bygone().await?.calls_before);
     // What is weighed for the first time had not been believed to be otherwise.
     let mut believed = closure.replaced.clone();
     believed.retain(|id, _| !found.not_weighed.contains(id));
