@@ -62,6 +62,7 @@ stories! {
     derived::spans_that_come_to_touch_are_one,
     derived::calls_are_found_by_party_and_time,
     derived::what_an_identity_was_serving_is_found_by_the_time_of_serving,
+    derived::what_is_being_written_counts_for_the_next_step_as_written,
     derived::many_calls_in_one_change_are_all_there,
     derived::rejects_are_listed_newest_first_and_once,
     derived::what_is_derived_can_be_thrown_away_and_the_evidence_stays,

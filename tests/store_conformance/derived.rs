@@ -308,3 +308,29 @@ pub async fn what_is_derived_can_be_thrown_away_and_the_evidence_stays(bed: &Bed
     assert_eq!(bed.store.rejects(9).await.unwrap(), []);
     assert_eq!(bed.store.deliveries_after(0, 9).await.unwrap().len(), 1);
 }
+
+/// On its way it is found as if it had been written already, by whoever derives and by nobody else; if it cannot be written, by nobody.
+pub async fn what_is_being_written_counts_for_the_next_step_as_written(bed: &Bed) {
+    let stored = |n: u32, key| IndexedCall { call: call(n, 0).into(), keys: vec![key], orphan: false };
+    let store = bed.store.deriving();
+    let at = store.take_correlator().await.unwrap();
+    let change = |from, to| Change { epoch: at.epoch, from, to, ..Change::default() };
+    let first = Change { upserts: vec![stored(1, 7), stored(2, 7)], ..change(0, 1) };
+    let writing = store.begin_to_apply(first);
+    assert_eq!(ids(&store.calls_by_key(&[7]).await.unwrap()), [id(1), id(2)]);
+    writing.await.unwrap().unwrap();
+    assert_eq!(ids(&bed.store.calls_by_key(&[7]).await.unwrap()), [id(1), id(2)]);
+
+    let second = Change { upserts: vec![stored(1, 8)], removed: vec![id(2)], ..change(1, 2) };
+    let writing = store.begin_to_apply(second);
+    let (by_old, by_new) = (store.calls_by_key(&[7]).await.unwrap(), store.calls_by_key(&[8]).await.unwrap());
+    assert_eq!((ids(&by_old), ids(&by_new)), (vec![], vec![id(1)]));
+    writing.await.unwrap().unwrap();
+    let (by_old, by_new) = (store.calls_by_key(&[7]).await.unwrap(), store.calls_by_key(&[8]).await.unwrap());
+    assert_eq!((ids(&by_old), ids(&by_new)), (vec![], vec![id(1)]));
+
+    bed.another().await.take_correlator().await.unwrap();
+    let writing = store.begin_to_apply(Change { upserts: vec![stored(3, 9)], ..change(2, 3) });
+    assert!(matches!(writing.await.unwrap(), Err(StoreError::Fenced)));
+    assert_eq!(store.calls_by_key(&[9]).await.unwrap(), []);
+}
