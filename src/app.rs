@@ -172,7 +172,11 @@ async fn retain(store: Store, rules: RetentionRules) {
             removed.fetch_add(step.items.unsigned_abs(), Ordering::Relaxed);
         };
         let now = SystemClock.now();
-        match store.remove(&rules.cutoffs(now), now, count).await {
+        let pass = async {
+            let until = store.removes_as_of(now).await?;
+            store.remove(&rules.cutoffs(until), now, count).await
+        };
+        match pass.await {
             Ok(()) if removed.load(Ordering::Relaxed) == 0 => {}
             Ok(()) => {
                 tracing::info!(items = removed.into_inner(), "removed what need not be kept any longer")

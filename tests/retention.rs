@@ -74,7 +74,7 @@ fn rules(backend: &Backend, table: &str) -> String {
 
 fn remove(backend: &Backend, table: &str, as_of: &str) -> String {
     let rules = rules(backend, table);
-    backend.run(&["retention", "--apply", "--rules", &rules, "--as-of", as_of])
+    backend.run(&["retention", "--apply", "--rules", &rules, "--as-of", as_of, "--ahead"])
 }
 
 /// Calls and sums, as they were; told by ids and starts where they are not.
@@ -248,7 +248,7 @@ fn killed_in_the_middle_beside_a_server_it_goes_on_and_no_line_is_lost(backend: 
         // Ever later, so that it is killed at its start, in its steps, and at last not at all.
         while !ended {
             let mut command = Command::new(env!("CARGO_BIN_EXE_calltrail"));
-            command.args(["retention", "--apply", "--rules", &rules, "--as-of", &as_of]);
+            command.args(["retention", "--apply", "--rules", &rules, "--as-of", &as_of, "--ahead"]);
             backend.point(&mut command);
             let mut removing = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
             acknowledged.by_ref().take(1 + kills * 3).count();

@@ -55,12 +55,7 @@ pub async fn run(args: RebuildArgs, place: &Place) -> Result<()> {
         );
     };
     let in_office = store.in_office(&office);
-    let bygone = in_office.bygone().await?;
-    let kept = match bygone.is_nothing() {
-        true => in_office.reset_derived().await.map(|_| Kept::default()),
-        false => take_back(&in_office, bygone).await,
-    };
-    let kept = kept.context("cannot throw away what was derived")?;
+    let kept = take_back(&in_office).await.context("cannot throw away what was derived")?;
     derive_alone(&in_office, &rules).await?;
     // Lines of calls that have been removed may still be there.
     in_office.remove_again(SystemClock.now()).await?;

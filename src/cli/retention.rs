@@ -22,6 +22,9 @@ pub struct RetentionArgs {
     /// As if it were then: what would be, or is, removed at that time
     #[arg(long, value_name = "TIME")]
     pub as_of: Option<Timestamp>,
+    /// With --apply: lets --as-of lie in the future. For trials on a copy: until then all calls that come go with the next pass
+    #[arg(long, requires = "as_of", requires = "apply")]
+    pub ahead: bool,
     /// Rules file with the table `retention` [default: calltrail.toml in the data directory, if it exists]
     #[arg(long, value_name = "FILE", env = "CALLTRAIL_RULES")]
     pub rules: Option<PathBuf>,
@@ -36,9 +39,18 @@ pub async fn run(args: RetentionArgs, place: &Place) -> Result<()> {
     }
     let directory = place.database_url.is_none().then_some(place.data_dir.as_path());
     let rules = config::retention(args.rules.as_deref(), directory)?;
-    let now = args.as_of.unwrap_or_else(|| SystemClock.now());
-    let cutoffs = rules.cutoffs(now);
+    let clock = SystemClock.now();
+    let now = args.as_of.unwrap_or(clock);
+    if args.apply && now > clock && !args.ahead {
+        bail!(
+            "--as-of {now} lies in the future: what is removed stays marked as removed up to then, and calls that are still to come \
+             would go with every pass. Without --apply it shows what would go; to try it on a copy, add --ahead"
+        );
+    }
     let store = open_existing(place).await?;
+    // What has been asked for ahead of time is shown, or tried, as it would be then.
+    let until = if now > clock { now } else { store.removes_as_of(now).await? };
+    let cutoffs = rules.cutoffs(until);
     if args.apply {
         apply(&store, &cutoffs, now).await?;
     } else {

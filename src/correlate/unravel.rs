@@ -23,9 +23,12 @@ pub struct Kept {
     pub deliveries: u64,
 }
 
-/// Until this returns nobody else may derive.
-pub async fn take_back(store: &Store, bygone: Bygone) -> Result<Kept, StoreError> {
-    let at = store.rewind(bygone.evidence_through).await?;
+/// Where nothing is gone, all that was derived is thrown away at once. Until this returns nobody else may derive.
+pub async fn take_back(store: &Store) -> Result<Kept, StoreError> {
+    let (at, bygone) = store.begin_again().await?;
+    if bygone.is_nothing() {
+        return Ok(Kept::default());
+    }
     let mut kept = Kept { calls: 0, deliveries: bygone.evidence_through };
     let mut after = 0;
     loop {

@@ -36,27 +36,7 @@ impl Store {
     /// Throws everything derived away and sets the position to 0, under a new epoch.
     pub async fn reset_derived(&self) -> Result<Position, StoreError> {
         let mut tx = self.begin_in_office().await?;
-        let reset = "update correlator set epoch = epoch + 1, position = 0, call_count = 0, finding_count = 0, \
-                     reject_count = 0, heard_us = 0, counted = 0 returning position, epoch";
-        let position = raise_epoch(&mut tx, stmt(reset)).await?;
-        for delete in [
-            "delete from call",
-            "delete from bucket",
-            "delete from key_run",
-            "delete from key_chunk",
-            "delete from finding",
-            "delete from reject",
-            "delete from connection",
-            "delete from coverage",
-            "delete from statistic",
-            "delete from source",
-            "delete from observer",
-            "delete from reporter",
-            "delete from pulse",
-            "delete from blind_window where reason = 'silent'",
-        ] {
-            tx.execute(stmt(delete)).await?;
-        }
+        let position = reset(&mut tx).await?;
         tx.commit().await?;
         Ok(position)
     }
@@ -124,6 +104,31 @@ impl Store {
         }
         Ok(old)
     }
+}
+
+pub(super) async fn reset(tx: &mut Tx) -> Result<Position, StoreError> {
+    let reset = "update correlator set epoch = epoch + 1, position = 0, call_count = 0, finding_count = 0, \
+                 reject_count = 0, heard_us = 0, counted = 0 returning position, epoch";
+    let position = raise_epoch(tx, stmt(reset)).await?;
+    for delete in [
+        "delete from call",
+        "delete from bucket",
+        "delete from key_run",
+        "delete from key_chunk",
+        "delete from finding",
+        "delete from reject",
+        "delete from connection",
+        "delete from coverage",
+        "delete from statistic",
+        "delete from source",
+        "delete from observer",
+        "delete from reporter",
+        "delete from pulse",
+        "delete from blind_window where reason = 'silent'",
+    ] {
+        tx.execute(stmt(delete)).await?;
+    }
+    Ok(position)
 }
 
 pub(super) async fn raise_epoch(tx: &mut Tx, update: Stmt) -> Result<Position, StoreError> {

@@ -6,7 +6,7 @@
 use super::bulk::Target;
 use super::statement::{Bind, Tx, stmt};
 use super::{Store, StoreError, index_text};
-use crate::model::source::{BlindWindow, ObserverRecord, Source};
+use crate::model::source::{BlindWindow, ObserverRecord, SeenFormat, Source};
 use crate::model::{BlindReason, Timestamp};
 use std::collections::{BTreeMap, HashMap};
 
@@ -149,13 +149,22 @@ const OBSERVERS: Target = Target {
         then excluded.format_hour_us else observer.format_hour_us end",
 };
 
+/// Names may be one only once they are stored.
 fn observer_rows(observers: &[ObserverRecord]) -> Vec<Bind> {
-    let rows = observers.iter().flat_map(|o| {
+    let mut merged: BTreeMap<(&str, &str, String, String), ObserverRecord> = BTreeMap::new();
+    for o in observers {
+        let (name, identity) = (index_text(&o.name).into_owned(), index_text(&o.identity).into_owned());
+        merged
+            .entry((o.source.as_str(), o.kind.as_str(), name, identity))
+            .and_modify(|known| add_observer(known, o))
+            .or_insert_with(|| o.clone());
+    }
+    let rows = merged.into_iter().flat_map(|((source, kind, name, identity), o)| {
         [
-            Bind::text(&o.source),
-            Bind::text(o.kind.as_str()),
-            Bind::text(&index_text(&o.name)),
-            Bind::text(&index_text(&o.identity)),
+            Bind::text(source),
+            Bind::text(kind),
+            Bind::text(&name),
+            Bind::text(&identity),
             Bind::int(o.legs),
             Bind::int(o.first_received.micros()),
             Bind::int(o.last_received.micros()),
@@ -166,6 +175,18 @@ fn observer_rows(observers: &[ObserverRecord]) -> Vec<Bind> {
     rows.collect()
 }
 
+/// As the database adds to the row that it has.
+fn add_observer(known: &mut ObserverRecord, other: &ObserverRecord) {
+    known.legs += other.legs;
+    known.first_received = known.first_received.min(other.first_received);
+    known.last_received = known.last_received.max(other.last_received);
+    known.format = match (known.format.take(), other.format) {
+        (Some(a), Some(b)) if a.hour == b.hour => Some(SeenFormat { fields: a.fields | b.fields, ..a }),
+        (Some(a), Some(b)) => Some(if a.hour > b.hour { a } else { b }),
+        (a, b) => a.or(b),
+    };
+}
+
 const PULSES: Target = Target {
     table: "pulse",
     columns: "observer, hour_us, minutes",
@@ -173,9 +194,12 @@ const PULSES: Target = Target {
 };
 
 fn pulse_rows(pulses: &[Pulse]) -> Vec<Bind> {
-    let rows = pulses.iter().flat_map(|p| {
-        let numbers = [p.hour.micros(), p.minutes as i64];
-        std::iter::once(Bind::text(&index_text(&p.observer))).chain(numbers.map(Bind::int))
+    let mut merged: BTreeMap<(String, i64), u64> = BTreeMap::new();
+    for p in pulses {
+        *merged.entry((index_text(&p.observer).into_owned(), p.hour.micros())).or_default() |= p.minutes;
+    }
+    let rows = merged.into_iter().flat_map(|((observer, hour_us), minutes)| {
+        [Bind::text(&observer), Bind::int(hour_us), Bind::int(minutes as i64)]
     });
     rows.collect()
 }

@@ -4,8 +4,9 @@
 //! It can be broken off anywhere: what a step has not written it has not removed, and the next pass goes on where the marks
 //! stand. It decides nothing about for how long what is kept.
 
-use super::apply::raise_epoch;
+use super::apply::{raise_epoch, reset};
 use super::error::inconsistent;
+use super::retention_calls::lock_correlator;
 use super::statement::{Bind, Tx, stmt};
 use super::{Position, Store, StoreError};
 use crate::model::{Call, Cutoff, Cutoffs, Removal, Removed, RetentionClass, Timestamp};
@@ -101,6 +102,14 @@ impl Store {
         }
     }
 
+    /// As of when a pass counts: never after the newest delivery was received, so that a clock that has run ahead does not mark
+    /// times as removed that are still to come.
+    pub async fn removes_as_of(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
+        let select = stmt("select received_at_us from delivery order by number desc limit 1");
+        let newest: Option<(i64,)> = self.row(select).await?;
+        Ok(newest.map_or(now, |(received,)| now.min(Timestamp(received))))
+    }
+
     /// How far each class has been removed; none that never was.
     pub async fn removed(&self) -> Result<Vec<Removed>, StoreError> {
         let removed = |(class, mark): (RetentionClass, Mark)| Removed {
@@ -132,31 +141,37 @@ impl Store {
     }
 
     pub async fn bygone(&self) -> Result<Bygone, StoreError> {
-        let select = "select (select count(*) from removed where class = 'calls'), removed_before_us, \
-                      coalesce((select through_number from removed where class = 'evidence'), 0), counted from correlator";
-        let row: (i64, i64, i64, i64) = self.only_row("correlator", stmt(select)).await?;
-        let (any, before, evidence, counted) = row;
-        Ok(Bygone {
-            calls_before: (any > 0).then_some(Timestamp(before)),
-            evidence_through: evidence as u64,
-            counted: counted as u64,
-        })
+        Ok(bygone(self.only_row("correlator", stmt(BYGONE)).await?))
+    }
+}
+
+const BYGONE: &str = "select (select count(*) from removed where class = 'calls'), removed_before_us, \
+     coalesce((select through_number from removed where class = 'evidence'), 0), counted from correlator";
+
+fn bygone((any, before, evidence, counted): (i64, i64, i64, i64)) -> Bygone {
+    Bygone {
+        calls_before: (any > 0).then_some(Timestamp(before)),
+        evidence_through: evidence as u64,
+        counted: counted as u64,
     }
 }
 
 impl Store {
-    /// Sets the position back to a delivery, under a new epoch, and leaves everything that was derived but the rejects of what comes
-    /// again. Sources and observers stay counted as they are.
-    pub async fn rewind(&self, to: u64) -> Result<Position, StoreError> {
+    /// Makes ready for deriving again, under a new epoch. Where nothing is gone, everything derived is thrown away. Else the position
+    /// goes back to the last delivery whose lines are gone, and everything stays that was derived but the rejects of what comes again;
+    /// sources and observers stay counted as they are. What is gone is read where nobody can remove more before the position stands.
+    pub async fn begin_again(&self) -> Result<(Position, Bygone), StoreError> {
         let mut tx = self.begin_in_office().await?;
-        let rewind = "update correlator set epoch = epoch + 1, counted = case when position > counted then position \
-                      else counted end, position = ? returning position, epoch";
-        let position = raise_epoch(&mut tx, stmt(rewind).int(to as i64)).await?;
-        let rejects = tx.execute(stmt("delete from reject where delivery > ?").int(to as i64)).await? as i64;
-        tx.execute(stmt("update correlator set reject_count = reject_count - ?").int(rejects)).await?;
+        lock_correlator(&mut tx).await?;
+        let row = tx.rows(stmt(BYGONE)).await?.into_iter().next();
+        let bygone = bygone(row.ok_or_else(|| inconsistent("correlator", "its only row is missing"))?);
+        let position = match bygone.is_nothing() {
+            true => reset(&mut tx).await?,
+            false => rewind(&mut tx, bygone.evidence_through).await?,
+        };
         tx.commit().await?;
         self.forget_recent();
-        Ok(position)
+        Ok((position, bygone))
     }
 
     /// Calls in the order of their numbers, with these.
@@ -167,6 +182,15 @@ impl Store {
         let numbers: Vec<i64> = numbers.into_iter().map(|(number,)| number).collect();
         self.numbered_calls(&mut tx, &numbers).await
     }
+}
+
+async fn rewind(tx: &mut Tx, to: u64) -> Result<Position, StoreError> {
+    let rewind = "update correlator set epoch = epoch + 1, counted = case when position > counted then position \
+                  else counted end, position = ? returning position, epoch";
+    let position = raise_epoch(tx, stmt(rewind).int(to as i64)).await?;
+    let rejects = tx.execute(stmt("delete from reject where delivery > ?").int(to as i64)).await? as i64;
+    tx.execute(stmt("update correlator set reject_count = reject_count - ?").int(rejects)).await?;
+    Ok(position)
 }
 
 type RemovalRow = (String, String, i64, i64, i64, i64, i64, i64, Option<i64>, Option<i64>);

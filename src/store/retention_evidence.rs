@@ -78,6 +78,8 @@ impl Store {
             let select = stmt(select).int(level).int(before).int(SUMS);
             let Some((last,)) = self.rows::<(i64,)>(select).await?.pop() else { continue };
             let mut tx = self.begin_derived().await?;
+            // Whoever adds to sums has read the marks under this lock.
+            lock_correlator(&mut tx).await?;
             let delete = stmt("delete from statistic where level = ? and at_us <= ?").int(level).int(last);
             let items = tx.execute(delete).await? as i64;
             let step = RemovedStep { items, lines: 0, bytes: 0 };

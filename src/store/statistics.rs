@@ -7,6 +7,7 @@
 use super::bucket_text;
 use super::bulk::Target;
 use super::party::Party;
+use super::retention::{Marks, marks};
 use super::statement::{Bind, Stmt, Tx, stmt};
 use super::{Store, StoreError};
 use crate::model::statistic::{DAY_US, HOUR_US, MINUTE_US};
@@ -76,10 +77,14 @@ impl Store {
         tx: &mut Tx,
         deltas: &[StatisticDelta],
     ) -> Result<(), StoreError> {
+        if deltas.is_empty() {
+            return Ok(());
+        }
+        let marks = marks(tx).await?;
         let parties: BTreeSet<Party> =
             deltas.iter().flat_map(|(key, _)| [&key.caller, &key.callee]).map(party).collect();
         let parties = self.numbered(tx, parties).await?;
-        let changes: Vec<(Place, Figures)> = spread(deltas, &parties).into_iter().collect();
+        let changes: Vec<(Place, Figures)> = spread(deltas, &parties, &marks).into_iter().collect();
         for changes in changes.chunks(ROWS) {
             let mut stored = stored(tx, changes).await?;
             let (mut rows, mut gone) = (Vec::with_capacity(changes.len() * WIDTH), Vec::new());
@@ -105,15 +110,28 @@ fn party(counted: &CountedParty) -> Party {
     }
 }
 
-/// What changes in the rows of every level. In the order of the table.
-fn spread(deltas: &[StatisticDelta], parties: &HashMap<Party, i64>) -> BTreeMap<Place, Figures> {
+/// What changes in the rows of every level, but where the sums of a grain have been removed: a difference to what is gone is no sum.
+/// In the order of the table.
+fn spread(
+    deltas: &[StatisticDelta],
+    parties: &HashMap<Party, i64>,
+    marks: &Marks,
+) -> BTreeMap<Place, Figures> {
+    let gone_before = |grain_us| {
+        let of_grain = marks.iter().find(|(class, _)| class.grain_us() == Some(grain_us));
+        of_grain.map_or(i64::MIN, |(_, mark)| mark.through_us)
+    };
+    let gone_before = GRAINS_US.map(gone_before);
     let number = |counted| parties.get(&party(counted)).copied().unwrap_or(ALL);
     let mut changes: BTreeMap<Place, Figures> = BTreeMap::new();
     for (key, figures) in deltas {
         let (caller, callee) = (number(&key.caller), number(&key.callee));
         let outcome = [effect_code(key.effect), status_code(key.status_class)];
-        for grain_us in GRAINS_US {
+        for (grain_us, gone_before) in GRAINS_US.into_iter().zip(gone_before) {
             let at_us = key.minute.micros().saturating_sub(key.minute.micros().rem_euclid(grain_us));
+            if at_us < gone_before {
+                continue;
+            }
             for (caller, callee) in [(caller, callee), (ALL, ALL), (ALL, callee), (caller, ALL)] {
                 let level = level(grain_us, caller != ALL, callee != ALL);
                 let place = [level, at_us, caller, callee, outcome[0], outcome[1]];

@@ -88,6 +88,18 @@ pub async fn what_is_heard_adds_up_whatever_the_order(bed: &Bed) {
     }
 }
 
+pub async fn names_that_are_one_once_stored_add_up_in_one_step(bed: &Bed) {
+    let named = |name: &str, fields| ObserverRecord { name: name.to_owned(), ..observer(5, 2, fields) };
+    let beat = |name: &str, minutes| Pulse { observer: name.to_owned(), ..pulse(0, minutes) };
+    let observers = vec![named("a\0b", 0b01), named("a\u{fffd}b", 0b10)];
+    let pulses = vec![beat("a\0b", 0b01), beat("a\u{fffd}b", 0b10)];
+    hear(bed, Heard { observers, pulses, ..Heard::default() }).await;
+    let known = known(bed).await.observers;
+    let [one] = &known[..] else { panic!("{known:?}") };
+    assert_eq!((one.legs, one.format), (6, Some(SeenFormat { hour: hours(2), fields: 0b11 })));
+    assert!(bed.store.unheard(&[beat("a\0b", 0b11)]).await.unwrap().is_empty());
+}
+
 pub async fn minutes_are_told_apart_by_whether_they_are_news_and_found_around_a_time(bed: &Bed) {
     let all = u64::MAX >> 4;
     let pulses = vec![pulse(0, 1), pulse(5, 0b110), pulse(6, all), pulse(30, 1)];

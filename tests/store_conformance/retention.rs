@@ -254,6 +254,22 @@ pub async fn sums_go_by_their_own_rules(bed: &Bed) {
     assert_eq!(days, 50);
 }
 
+pub async fn what_comes_late_writes_no_sum_of_a_grain_that_is_gone(bed: &Bed) {
+    derive(&bed.store, written(vec![call(1, 0), call(2, 30 * MINUTE)])).await;
+    bed.store.remove(&cutoffs(&[(StatisticsMinute, 20 * MINUTE)]), LATER, |_, _| ()).await.unwrap();
+    // The call of the first minute is kept, and is replaced by none: its minute is gone, its hour is not.
+    let gone = [call(1, 0)];
+    let statistics = calltrail::correlate::statistics::difference(gone.iter(), std::iter::empty());
+    derive(&bed.store, Change { removed: vec![id(1)], statistics, ..Change::default() }).await;
+    let calls = async |step: i64| {
+        let filter = StatisticFilter::default();
+        let steps = Steps::cut(HOUR, HOUR.plus_us(60 * MINUTE), Some(Step::Us(step))).unwrap();
+        let scope = StatisticScope { steps, filter: &filter, by: &[], percents: &[], most: 100 };
+        bed.store.statistics(scope).await.unwrap().iter().map(|row| row.calls).collect::<Vec<_>>()
+    };
+    assert_eq!((calls(MINUTE).await, calls(60 * MINUTE).await), (vec![1], vec![1]));
+}
+
 pub async fn keys_and_buckets_of_calls_that_are_gone_go_too(bed: &Bed) {
     let with_keys = |n: u32| {
         let keys = (0..8).map(|key| i64::from(n) << 8 | key).collect();
