@@ -7,7 +7,7 @@ use super::Context;
 use super::error::ApiError;
 use super::grafana_params::{self as params, Asked};
 use super::grafana_rows::{CallRow, DurationRow, FindingRow, PointRow, Rows, SummaryRow, TopRow, ValueRow};
-use crate::model::{Basis, CallFilter, Effect, FindingKind, Severity, Timestamp};
+use crate::model::{Basis, CallFilter, Effect, FindingKind, Severity, StatusClass, Timestamp};
 use crate::store::{CallCount, CallGroup, CountScope, Order};
 use crate::suggest::nearest;
 use axum::Json;
@@ -34,7 +34,8 @@ const SERIES_BY: &[(&str, CallGroup)] = &[
 ];
 const TOP_BY: &[(&str, CallGroup)] =
     &[("caller", CallGroup::Caller), ("callee", CallGroup::Callee), ("principal", CallGroup::Principal)];
-const FIELDS: &[&str] = &["principal", "caller", "callee", "decision", "basis", "finding", "severity"];
+const FIELDS: &[&str] =
+    &["principal", "caller", "callee", "decision", "status", "basis", "finding", "severity"];
 
 type Answer<T> = Result<Json<Rows<T>>, ApiError>;
 
@@ -123,6 +124,7 @@ pub async fn values(
         "caller" => seen(&context, &asked, CallGroup::Caller).await?,
         "callee" => seen(&context, &asked, CallGroup::Callee).await?,
         "decision" => Effect::ALL.iter().map(|w| w.to_string()).collect(),
+        "status" => StatusClass::ALL.iter().map(|w| w.to_string()).collect(),
         "basis" => Basis::ALL.iter().map(|w| w.to_string()).collect(),
         "finding" => FindingKind::ALL.iter().map(|w| w.to_string()).collect(),
         "severity" => Severity::ALL.iter().map(|w| w.to_string()).collect(),

@@ -9,7 +9,7 @@ use crate::store::CallGroup;
 
 /// Which calls: what `/v1/calls` takes.
 pub const CALLS: &[&str] =
-    &["from", "to", "principal", "caller", "callee", "decision", "finding", "basis", "trace"];
+    &["from", "to", "principal", "caller", "callee", "decision", "status", "finding", "basis", "trace"];
 /// Which findings.
 pub const FINDINGS: &[&str] = &["from", "to", "kind", "severity", "callee"];
 pub const RANGE: &[&str] = &["from", "to"];

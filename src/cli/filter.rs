@@ -1,7 +1,9 @@
 //! The filter options that `calls`, `findings` and `export` share, checked by the command line's parser.
 
 use crate::api::stats::StatsQuestion;
-use crate::model::{Basis, CallFilter, Effect, FindingFilter, FindingKind, Severity, Timestamp, TraceId};
+use crate::model::{
+    Basis, CallFilter, Effect, FindingFilter, FindingKind, Severity, StatusClass, Timestamp, TraceId,
+};
 use clap::Args;
 
 /// A moment to ask about; everything is judged as it stood then.
@@ -33,6 +35,9 @@ pub struct CallArgs {
     /// Allowed or denied: allow, deny
     #[arg(long, value_name = "EFFECT")]
     pub decision: Option<Effect>,
+    /// Answered with a status of this class: 1xx, 2xx, 3xx, 4xx, 5xx, none
+    #[arg(long, value_name = "CLASS", alias = "status-class")]
+    pub status: Option<StatusClass>,
     /// With this finding: denied, bypass, broken_chain, ...
     #[arg(long, value_name = "FINDING")]
     pub finding: Option<FindingKind>,
@@ -53,6 +58,7 @@ impl CallArgs {
             caller: self.caller.clone(),
             callee: self.callee.clone(),
             decision: self.decision,
+            status: self.status,
             finding: self.finding,
             basis: self.basis,
             trace_id: self.trace,
@@ -107,6 +113,7 @@ pub fn call_parameters(f: &CallFilter) -> Parameters {
         set("caller", &f.caller),
         set("callee", &f.callee),
         set("decision", &f.decision),
+        set("status", &f.status),
         set("finding", &f.finding),
         set("basis", &f.basis),
         set("trace", &f.trace_id),

@@ -3,6 +3,7 @@
 use super::call::{Basis, Effect};
 use super::finding::{FindingKind, Severity};
 use super::ids::TraceId;
+use super::statistic::StatusClass;
 use super::time::Timestamp;
 
 /// Which calls. Every field that is set must hold.
@@ -18,6 +19,8 @@ pub struct CallFilter {
     pub caller: Option<String>,
     pub callee: Option<String>,
     pub decision: Option<Effect>,
+    /// What the status was, by its first digit.
+    pub status: Option<StatusClass>,
     pub finding: Option<FindingKind>,
     pub basis: Option<Basis>,
     pub trace_id: Option<TraceId>,

@@ -7,6 +7,7 @@
 use super::packed_leg::Code;
 use super::select::{self, HOLDS, Named};
 use super::statement::{Bind, Stmt, Tx, stmt};
+use super::statistics::status_code;
 use super::{Order, Store, StoreError};
 use crate::model::{CallFilter, Cursor, Timestamp};
 
@@ -164,7 +165,10 @@ impl Asked<'_> {
     fn by_finding(&self, named: &Named) -> Stmt {
         let mut select = stmt("select distinct f.start_us, f.call_id, f.number from finding f");
         let filter = self.filter;
-        let of_call = named.principals.is_some() || filter.decision.is_some() || filter.basis.is_some();
+        let of_call = named.principals.is_some()
+            || filter.decision.is_some()
+            || filter.status.is_some()
+            || filter.basis.is_some();
         select.push(if of_call { " join call c on c.number = f.number where " } else { " where " }, []);
         select.push(HOLDS, [Bind::int(self.as_of.micros())]);
         let kind = filter.finding.map(|kind| [i64::from(kind.code())]);
@@ -189,9 +193,14 @@ impl Asked<'_> {
         select
     }
 
-    /// The index gives the order only within one callee and one status class: the first of each, and of these the first.
+    /// The index gives the order only within one callee and one status class: the first of each that is asked for, and of these the
+    /// first.
     fn by_callee(&self, callees: &[i64]) -> Stmt {
-        let branches = callees.iter().flat_map(|callee| STATUS_CLASSES.map(move |class| [*callee, class]));
+        let classes = self.filter.status.map_or(STATUS_CLASSES, |class| {
+            let code = status_code(class);
+            code..code + 1
+        });
+        let branches = callees.iter().flat_map(|callee| classes.clone().map(move |class| [*callee, class]));
         self.merged(branches, " and c.callee = ? and c.status_class = ?", &Named::default())
     }
 
@@ -296,3 +305,48 @@ pub(super) fn buckets_between(select: &mut Stmt, from: Option<Timestamp>, to: Op
 
 /// A call with its number: under what its findings stand.
 pub(super) type Numbered = (i64, crate::model::Call);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Effect, StatusClass};
+    use crate::store::Location;
+
+    async fn plan(store: &Store, mut select: Stmt) -> String {
+        select = Stmt::new(format!("explain query plan {}", select.sql()), select.binds().to_vec());
+        let steps: Vec<(i64, i64, i64, String)> = store.rows(select).await.unwrap();
+        steps.into_iter().map(|(.., step)| step + "\n").collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_few_is_found_by_an_index_of_its_own_in_the_order_of_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&Location::Directory(directory.path().to_owned())).await.unwrap();
+        let class = |class| CallFilter { status: Some(class), ..CallFilter::default() };
+        let (failed, well) = (class(StatusClass::ServerError), class(StatusClass::Successful));
+        let denied = CallFilter { decision: Some(Effect::Deny), ..CallFilter::default() };
+        let all = CallFilter::default();
+        let since = CallFilter { from: Some(Timestamp(5)), to: Some(Timestamp(9)), ..failed.clone() };
+        let of_callee = "call_by_callee (callee=? AND status_class=?";
+        for (filter, callees, index) in [
+            (&all, None, "call_by_start"),
+            (&well, None, "call_by_start"),
+            (&failed, None, "call_unusual (status_class=?"),
+            (&since, None, "call_unusual (status_class=? AND start_us>? AND start_us<?"),
+            (&denied, None, "call_denied"),
+            (&all, Some([7]), of_callee),
+            (&failed, Some([7]), of_callee),
+            (&since, Some([7]), of_callee),
+        ] {
+            for order in [Order::NewestFirst, Order::OldestFirst] {
+                let asked = Asked { filter, as_of: Timestamp(0), order, after: None, limit: 50 };
+                let select = callees.map_or_else(|| asked.by_start(), |callees| asked.by_callee(&callees));
+                let plan = plan(&store, select).await;
+                assert!(plan.contains(index), "{filter:?} of {callees:?}:\n{plan}");
+                assert!(!plan.contains("SCAN c\n"), "{plan}");
+                // Of equal starts by id, and what is merged: never of all that match.
+                assert!(!plan.contains("FOR ORDER BY") || callees.is_some(), "{plan}");
+            }
+        }
+    }
+}

@@ -3,7 +3,8 @@
 use super::packed_leg::Code;
 use super::statement::{Bind, Stmt, stmt};
 use super::{Order, Store, StoreError, statement::Tx};
-use crate::model::{CallFilter, Cursor, FindingFilter, Timestamp};
+use super::statistics::status_code;
+use crate::model::{CallFilter, Cursor, FindingFilter, StatusClass, Timestamp};
 
 /// How well somebody reported in some hours, by what others sent it where that could be measured, else by what others received
 /// from it: 0 where that is less than 99 %, 1 where it is not but too few calls tell of it, else 2; null where nothing is known.
@@ -138,9 +139,22 @@ pub(super) fn verdict_clauses(select: &mut Stmt, filter: &CallFilter) {
         // As text, so that the index of what was denied serves it.
         select.push(&format!(" and c.effect = {}", effect.code()), []);
     }
+    if let Some(class) = filter.status {
+        status_clause(select, class);
+    }
     if let Some(basis) = filter.basis {
         select.push(&format!(" and c.basis = {}", basis.code()), []);
     }
+}
+
+/// Of a class that is not the usual one, said as the index of these has it; the usual one is found by the way, and by no index that
+/// would give them in no order.
+fn status_clause(select: &mut Stmt, class: StatusClass) {
+    let clause = match class {
+        StatusClass::Successful => " and +c.status_class = 2".to_owned(),
+        class => format!(" and c.status_class <> 2 and c.status_class = {}", status_code(class)),
+    };
+    select.push(&clause, []);
 }
 
 /// One is asked for as one: an `in` would keep an index from giving the order.

@@ -8,6 +8,7 @@ use super::packed_leg::Code;
 use super::places::buckets_between;
 use super::select::{self, HOLDS, Named};
 use super::statement::{Bind, Stmt, Tx, stmt};
+use super::statistics::status_code;
 use super::{Store, StoreError};
 use crate::model::{Basis, CallFilter, Effect, Severity, Timestamp};
 
@@ -201,8 +202,9 @@ fn newest(select: &mut Stmt, scope: CountScope<'_>, named: &Named, by: Option<Ca
         buckets_between(select, filter.from, filter.to);
     }
     if named.callees.is_some() {
-        // All of them, so that the index gives those of the time.
-        select.push(" and c.status_class in (0, 1, 2, 3, 4, 5)", []);
+        // One or all of them, so that the index gives those of the time.
+        let classes = filter.status.map_or_else(|| (0..=5).collect(), |class| vec![status_code(class)]);
+        select::one_of(select, "c.status_class", Some(&classes));
     }
     let calls = named.calls.as_ref().map(|calls| &calls[calls.len().saturating_sub(MOST_NUMBERS)..]);
     select::one_of(select, "c.number", calls);

@@ -5,6 +5,10 @@ use crate::fixtures::*;
 use calltrail::model::*;
 use calltrail::store::{Change, IndexedCall, Order};
 
+fn answered(status: Option<u16>) -> Outcome {
+    Outcome { status, ..call(1, 1).outcome }
+}
+
 async fn found(bed: &Bed, filter: CallFilter) -> Vec<LegId> {
     let page = bed.store.calls(&filter, LATER, Order::OldestFirst, None, 100).await.unwrap();
     assert_eq!(page.next, None);
@@ -43,16 +47,28 @@ pub async fn each_filter_finds_its_calls_and_no_others(bed: &Bed) {
         [
             call(1, 10),
             Call { principal: Some(principal("u-1")), trace_id: Some(trace), ..call(2, 20) },
-            Call { caller: unmeshed, callee: service("db"), basis: Basis::Keyed, ..call(3, 30) },
-            Call { decisions: vec![decision(Effect::Allow, id(4))], ..call(4, 40) },
+            Call {
+                caller: unmeshed,
+                callee: service("db"),
+                basis: Basis::Keyed,
+                outcome: answered(Some(503)),
+                ..call(3, 30)
+            },
+            Call {
+                decisions: vec![decision(Effect::Allow, id(4))],
+                outcome: answered(None),
+                ..call(4, 40)
+            },
             Call {
                 decisions: vec![decision(Effect::Allow, id(5)), decision(Effect::Deny, id(5))],
                 findings: vec![finding(FindingKind::Denied, Severity::Medium)],
+                outcome: answered(Some(500)),
                 ..call(5, 50)
             },
         ],
     )
     .await;
+    let failed = Some(StatusClass::ServerError);
     let spiffe = |name: &str| service(name).spiffe_id.map(|id| id.to_string());
     let all = CallFilter::default;
     let cases = [
@@ -67,6 +83,18 @@ pub async fn each_filter_finds_its_calls_and_no_others(bed: &Bed) {
         ("callee by id", CallFilter { callee: spiffe("db"), ..all() }, vec![3]),
         ("allowed", CallFilter { decision: Some(Effect::Allow), ..all() }, vec![4]),
         ("denied by any judge", CallFilter { decision: Some(Effect::Deny), ..all() }, vec![5]),
+        ("failed", CallFilter { status: Some(StatusClass::ServerError), ..all() }, vec![3, 5]),
+        ("well", CallFilter { status: Some(StatusClass::Successful), ..all() }, vec![1, 2]),
+        ("no status", CallFilter { status: Some(StatusClass::None), ..all() }, vec![4]),
+        ("redirected", CallFilter { status: Some(StatusClass::Redirection), ..all() }, vec![]),
+        ("callee and status", CallFilter { callee: spiffe("api"), status: failed, ..all() }, vec![5]),
+        ("caller and status", CallFilter { caller: spiffe("web"), status: failed, ..all() }, vec![5]),
+        ("trace and status", CallFilter { trace_id: Some(trace), status: failed, ..all() }, vec![]),
+        (
+            "finding and status",
+            CallFilter { finding: Some(FindingKind::Denied), status: failed, ..all() },
+            vec![5],
+        ),
         ("finding", CallFilter { finding: Some(FindingKind::Denied), ..all() }, vec![5]),
         ("finding of none", CallFilter { finding: Some(FindingKind::Lost), ..all() }, vec![]),
         ("basis", CallFilter { basis: Some(Basis::Keyed), ..all() }, vec![3]),
@@ -84,6 +112,7 @@ pub async fn each_filter_finds_its_calls_and_no_others(bed: &Bed) {
                 caller: Some("web".into()),
                 callee: spiffe("api"),
                 decision: Some(Effect::Deny),
+                status: failed,
                 finding: Some(FindingKind::Denied),
                 basis: Some(Basis::Single),
                 ..all()
