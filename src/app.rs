@@ -171,12 +171,7 @@ async fn retain(store: Store, rules: RetentionRules) {
         let count = |_, step: RemovedStep| {
             removed.fetch_add(step.items.unsigned_abs(), Ordering::Relaxed);
         };
-        let now = SystemClock.now();
-        let pass = async {
-            let until = store.removes_as_of(now).await?;
-            store.remove(&rules.cutoffs(until), now, count).await
-        };
-        match pass.await {
+        match store.retain(&rules, SystemClock.now(), count).await {
             Ok(()) if removed.load(Ordering::Relaxed) == 0 => {}
             Ok(()) => {
                 tracing::info!(items = removed.into_inner(), "removed what need not be kept any longer")

@@ -55,7 +55,7 @@ async fn schema() -> Schema {
 }
 
 fn spread(table: &str) -> Option<Spread> {
-    DISTRIBUTION.iter().find(|(name, ..)| *name == table).map(|(_, spread, _)| *spread)
+    DISTRIBUTION.iter().find(|(name, ..)| *name == table).map(|(_, spread, ..)| *spread)
 }
 
 #[tokio::test]
@@ -161,7 +161,7 @@ fn meets(table: &Used, column: &str, all: &[Statement]) -> bool {
 #[test]
 fn the_document_shows_the_list() {
     let document = std::fs::read_to_string(common::project_file("docs/scaling.md")).unwrap();
-    for (table, spread, why) in DISTRIBUTION {
+    for (table, spread, _, why) in DISTRIBUTION {
         let place = match spread {
             Spread::By(column) => format!("by `{column}`"),
             Spread::Everywhere => "whole on each node".to_owned(),

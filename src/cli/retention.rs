@@ -49,8 +49,7 @@ pub async fn run(args: RetentionArgs, place: &Place) -> Result<()> {
     }
     let store = open_existing(place).await?;
     // What has been asked for ahead of time is shown, or tried, as it would be then.
-    let until = if now > clock { now } else { store.removes_as_of(now).await? };
-    let cutoffs = rules.cutoffs(until);
+    let cutoffs = if now > clock { rules.cutoffs(now) } else { store.cutoffs(&rules, now).await? };
     if args.apply {
         apply(&store, &cutoffs, now).await?;
     } else {

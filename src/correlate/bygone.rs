@@ -33,10 +33,11 @@ fn rests_on_absence(finding: &Finding) -> bool {
 }
 
 fn told_before(replaced: &BTreeMap<CallId, Arc<Call>>) -> BTreeSet<(LegId, FindingKind)> {
-    let of_call = |call: &Arc<Call>| {
-        let legs: Vec<LegId> = call.legs.iter().map(|leg| leg.id).collect();
-        let kinds: Vec<FindingKind> = call.findings.iter().map(|finding| finding.kind).collect();
-        legs.into_iter().flat_map(move |leg| kinds.clone().into_iter().map(move |kind| (leg, kind)))
-    };
-    replaced.values().flat_map(of_call).collect()
+    let mut told = BTreeSet::new();
+    for call in replaced.values() {
+        for finding in &call.findings {
+            told.extend(call.legs.iter().map(|leg| (leg.id, finding.kind)));
+        }
+    }
+    told
 }

@@ -6,6 +6,7 @@
 
 use super::bulk::Target;
 use super::call_rows::{self, CallRows, leg_key};
+use super::distribution::{Origin, tables_of};
 use super::error::inconsistent;
 use super::key_index::NewKeys;
 use super::statement::{Bind, Stmt, Tx, stmt};
@@ -110,23 +111,10 @@ pub(super) async fn reset(tx: &mut Tx) -> Result<Position, StoreError> {
     let reset = "update correlator set epoch = epoch + 1, position = 0, call_count = 0, finding_count = 0, \
                  reject_count = 0, heard_us = 0, counted = 0 returning position, epoch";
     let position = raise_epoch(tx, stmt(reset)).await?;
-    for delete in [
-        "delete from call",
-        "delete from bucket",
-        "delete from key_run",
-        "delete from key_chunk",
-        "delete from finding",
-        "delete from reject",
-        "delete from connection",
-        "delete from coverage",
-        "delete from statistic",
-        "delete from source",
-        "delete from observer",
-        "delete from reporter",
-        "delete from pulse",
-        "delete from blind_window where reason = 'silent'",
-    ] {
-        tx.execute(stmt(delete)).await?;
+    for table in tables_of(Origin::Derived) {
+        // What an operator has declared does not come from the lines.
+        let all = if table == "blind_window" { " where reason = 'silent'" } else { "" };
+        tx.execute(stmt(format!("delete from {table}{all}"))).await?;
     }
     Ok(position)
 }

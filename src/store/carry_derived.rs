@@ -172,3 +172,17 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::distribution::{Origin, tables_of};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn all_that_is_derived_or_written_on_the_way_is_carried_and_nothing_else() {
+        let carried: BTreeSet<&str> = TABLES.iter().map(|table| table.target.table).collect();
+        let all: BTreeSet<&str> = tables_of(Origin::Derived).chain(tables_of(Origin::Carried)).collect();
+        assert_eq!(carried, all);
+    }
+}

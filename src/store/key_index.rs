@@ -6,7 +6,7 @@
 
 use super::bulk::Target;
 use super::error::inconsistent;
-use super::key_run::{self, Filter, Pair};
+use super::key_run::{self, Filter, Pair, Written};
 use super::statement::{Bind, Tx, stmt};
 use super::{Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,7 +81,7 @@ impl Store {
 
     /// All runs that there are.
     async fn runs(&self, tx: &mut Tx) -> Result<Vec<Arc<Run>>, StoreError> {
-        let ids: Vec<(i64,)> = tx.rows(stmt("select id from key_run order by id")).await?;
+        let ids: Vec<(i64,)> = tx.rows(stmt("select id from key_run where pairs > 0 order by id")).await?;
         let ids: Vec<i64> = ids.into_iter().map(|(id,)| id).collect();
         self.remembered.forget_runs_but(&ids);
         let mut known: BTreeMap<i64, Arc<Run>> = self.remembered.runs(ids.iter().copied());
@@ -165,14 +165,43 @@ impl NewRuns {
     }
 }
 
-/// Writes a run of keys of calls none of which has gone.
-pub(super) async fn write_run(tx: &mut Tx, id: i64, pairs: &[Pair]) -> Result<(), StoreError> {
-    write(tx, id, pairs, &[]).await.map(|_| ())
+/// Which rows are runs that are still being written, in steps: nobody reads or merges them.
+pub(super) const UNFINISHED: &str = "pairs = 0 and length(dead) = 0";
+
+/// A run that does not count yet.
+pub(super) async fn write_unfinished(tx: &mut Tx, id: i64) -> Result<(), StoreError> {
+    let none = || Bind::bytes(Vec::new());
+    let row = vec![Bind::int(id), Bind::int(0), Bind::int(0), Bind::Int(None), none(), none(), none()];
+    tx.insert(&RUNS, row).await.map(|_| ())
 }
 
-async fn write(tx: &mut Tx, id: i64, pairs: &[Pair], dead: &[i64]) -> Result<Run, StoreError> {
-    let run = key_run::write(pairs);
-    let row = vec![
+/// Once all chunks of it are there. False when it has been taken away meanwhile.
+pub(super) async fn begin_to_count(
+    tx: &mut Tx,
+    id: i64,
+    pairs: &[Pair],
+    run: &Written,
+) -> Result<bool, StoreError> {
+    if tx.execute(stmt("delete from key_run where id = ?").int(id)).await? == 0 {
+        return Ok(false);
+    }
+    tx.insert(&RUNS, row(id, pairs, &[], run)).await?;
+    Ok(true)
+}
+
+pub(super) async fn write_chunks(
+    tx: &mut Tx,
+    first_place: i64,
+    chunks: Vec<Vec<u8>>,
+) -> Result<(), StoreError> {
+    let places = first_place..;
+    let chunks: Vec<Bind> =
+        places.zip(chunks).flat_map(|(place, bytes)| [Bind::int(place), Bind::bytes(bytes)]).collect();
+    tx.insert(&CHUNKS, chunks).await.map(|_| ())
+}
+
+fn row(id: i64, pairs: &[Pair], dead: &[i64], run: &Written) -> Vec<Bind> {
+    vec![
         Bind::int(id),
         Bind::int(pairs.len() as i64),
         Bind::int(run.base),
@@ -180,12 +209,13 @@ async fn write(tx: &mut Tx, id: i64, pairs: &[Pair], dead: &[i64]) -> Result<Run
         Bind::bytes(key_run::encode_numbers(dead)),
         Bind::bytes(key_run::words_to_bytes(&run.firsts)),
         Bind::bytes(key_run::words_to_bytes(&run.filter.0)),
-    ];
-    tx.insert(&RUNS, row).await?;
-    let places = id << PLACE_BITS..;
-    let chunks: Vec<Bind> =
-        places.zip(run.chunks).flat_map(|(place, bytes)| [Bind::int(place), Bind::bytes(bytes)]).collect();
-    tx.insert(&CHUNKS, chunks).await?;
+    ]
+}
+
+async fn write(tx: &mut Tx, id: i64, pairs: &[Pair], dead: &[i64]) -> Result<Run, StoreError> {
+    let mut run = key_run::write(pairs);
+    tx.insert(&RUNS, row(id, pairs, dead, &run)).await?;
+    write_chunks(tx, id << PLACE_BITS, std::mem::take(&mut run.chunks)).await?;
     let small = pairs.len() as i64 <= SMALL;
     let (base, firsts, filter) = (run.base, run.firsts, run.filter);
     Ok(Run { id, base, firsts, filter, pairs: small.then(|| pairs.to_vec()) })
@@ -199,7 +229,8 @@ impl Run {
 
 /// The smallest runs of which there are enough of one size class.
 async fn to_be_merged(tx: &mut Tx) -> Result<Option<Vec<i64>>, StoreError> {
-    let runs: Vec<(i64, i64)> = tx.rows(stmt("select id, pairs from key_run order by id")).await?;
+    let runs: Vec<(i64, i64)> =
+        tx.rows(stmt(format!("select id, pairs from key_run where not ({UNFINISHED}) order by id"))).await?;
     let mut classes: BTreeMap<u32, Vec<(i64, i64)>> = BTreeMap::new();
     for (id, pairs) in runs {
         classes.entry(pairs.max(1).ilog2() / MERGED.ilog2()).or_default().push((id, pairs));

@@ -24,7 +24,7 @@
 //! | `packed`, `packed_leg`, `packed_text`, `dictionary` | the whole call as bytes, compressed |
 //! | `retention*`, `space` | what is removed, in steps, and what is written down of that |
 //! | `tokens` | bearer tokens |
-//! | `distribution` | how tables would be spread over several machines |
+//! | `distribution` | all tables: where their rows come from, how they would be spread over several machines |
 //! | `statement`, `bulk`, `dialect` | the drivers, many rows at once, and where they differ |
 
 mod apply;
@@ -67,6 +67,7 @@ mod retention_calls;
 mod retention_evidence;
 mod retention_keys;
 mod retention_look;
+mod retention_measures;
 mod seal;
 mod select;
 mod shapes;
@@ -82,7 +83,7 @@ mod verify;
 
 pub use backup::{Backup, holds_no_data};
 pub use carry_derived::derived_tables;
-pub use distribution::{Choice, DISTRIBUTION, Spread};
+pub use distribution::{Choice, DISTRIBUTION, Origin, Spread};
 pub use error::StoreError;
 pub use heard::{Heard, Pulse, Silences};
 pub use location::Location;

@@ -9,7 +9,7 @@ use super::error::inconsistent;
 use super::retention_calls::lock_correlator;
 use super::statement::{Bind, Tx, stmt};
 use super::{Position, Store, StoreError};
-use crate::model::{Call, Cutoff, Cutoffs, Removal, Removed, RetentionClass, Timestamp};
+use crate::model::{Call, Cutoff, Cutoffs, Removal, Removed, RetentionClass, RetentionRules, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -88,6 +88,25 @@ impl Store {
         self.tidy_up().await
     }
 
+    /// What may go by the rules. Ages are counted back from `now`, but never from after the newest delivery was received, so that a
+    /// clock that has run ahead does not mark times as removed that are still to come.
+    pub async fn cutoffs(&self, rules: &RetentionRules, now: Timestamp) -> Result<Cutoffs, StoreError> {
+        let select = stmt("select received_at_us from delivery order by number desc limit 1");
+        let newest: Option<(i64,)> = self.row(select).await?;
+        Ok(rules.cutoffs(newest.map_or(now, |(received,)| now.min(Timestamp(received)))))
+    }
+
+    /// Removes all that may go by the rules.
+    pub async fn retain(
+        &self,
+        rules: &RetentionRules,
+        now: Timestamp,
+        told: impl Fn(RetentionClass, RemovedStep),
+    ) -> Result<(), StoreError> {
+        let cutoffs = self.cutoffs(rules, now).await?;
+        self.remove(&cutoffs, now, told).await
+    }
+
     async fn remove_some(
         &self,
         class: RetentionClass,
@@ -100,14 +119,6 @@ impl Store {
             class if class.is_of_calls() => self.remove_calls(class, cutoff, all, now).await,
             class => self.remove_statistics(class, cutoff, now).await,
         }
-    }
-
-    /// As of when a pass counts: never after the newest delivery was received, so that a clock that has run ahead does not mark
-    /// times as removed that are still to come.
-    pub async fn removes_as_of(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
-        let select = stmt("select received_at_us from delivery order by number desc limit 1");
-        let newest: Option<(i64,)> = self.row(select).await?;
-        Ok(newest.map_or(now, |(received,)| now.min(Timestamp(received))))
     }
 
     /// How far each class has been removed; none that never was.

@@ -13,7 +13,7 @@ use crate::model::{Cutoff, RetentionClass, Timestamp};
 /// Deliveries that one step removes, at most, and bytes of their lines.
 const DELIVERIES: i64 = 256;
 const BODY_BYTES: i64 = 16 << 20;
-/// Sums that one step removes, about.
+/// Sums that one step removes, at most.
 const SUMS: i64 = 4_096;
 
 /// Number, id, when received, lines, bytes.
@@ -74,13 +74,17 @@ impl Store {
         let before = cutoff.before.micros();
         for (by_caller, by_callee) in [(true, true), (false, false), (false, true), (true, false)] {
             let level = level(grain_us, by_caller, by_callee);
-            let select = "select at_us from statistic where level = ? and at_us < ? order by at_us limit ?";
+            // By the whole key: of one time there may be as many sums as there are pairs of parties.
+            let select = "select at_us, caller, callee, effect, status_class from statistic where level = ? and at_us < ? \
+                          order by at_us, caller, callee, effect, status_class limit ?";
             let select = stmt(select).int(level).int(before).int(SUMS);
-            let Some((last,)) = self.rows::<(i64,)>(select).await?.pop() else { continue };
+            let Some(last) = self.rows::<(i64, i64, i64, i64, i64)>(select).await?.pop() else { continue };
             let mut tx = self.begin_derived().await?;
             // Whoever adds to sums has read the marks under this lock.
             lock_correlator(&mut tx).await?;
-            let delete = stmt("delete from statistic where level = ? and at_us <= ?").int(level).int(last);
+            let delete = "delete from statistic where level = ? and (at_us, caller, callee, effect, status_class) \
+                          <= (?, ?, ?, ?, ?)";
+            let delete = stmt(delete).int(level).int(last.0).int(last.1).int(last.2).int(last.3).int(last.4);
             let items = tx.execute(delete).await? as i64;
             let step = RemovedStep { items, lines: 0, bytes: 0 };
             let mark = Mark { through_us: before, through_number: 0 };

@@ -1,12 +1,12 @@
-//! What removed calls leave behind: runs of keys that lead nowhere, empty buckets, connections and measures of times of which no
-//! call is left, pages of the file that hold nothing.
+//! What removed calls leave behind: runs of keys that lead nowhere, empty buckets, pages of the file that hold nothing.
 //!
 //! None of it makes an answer wrong; all of it costs room and time.
 
 use super::call_rows::BUCKET_BITS;
-use super::key_index::{self, PLACE_BITS, Run};
-use super::key_run::Pair;
-use super::retention::{Mark, marks, pause};
+use super::error::inconsistent;
+use super::key_index::{self, PLACE_BITS, Run, UNFINISHED};
+use super::key_run::{self, Pair, Written};
+use super::retention::{marks, pause};
 use super::statement::{Bind, Tx, stmt};
 use super::{Store, StoreError};
 use crate::model::RetentionClass;
@@ -17,9 +17,10 @@ use tokio::time::Instant;
 const ROWS: i64 = 4_096;
 /// Chunks of keys that one step deletes.
 const CHUNKS: i64 = 1_024;
+/// Chunks of keys that one step writes: about a megabyte.
+const WRITTEN: usize = 256;
 /// Keys per call above which most keys of a run lead nowhere: calls have about ten.
 const KEYS_PER_CALL: i64 = 30;
-const DAY_US: i64 = 24 * 3_600_000_000;
 
 impl Store {
     pub(super) async fn tidy_up(&self) -> Result<(), StoreError> {
@@ -55,8 +56,13 @@ impl Store {
         if !marks(&mut snapshot).await?.contains_key(&RetentionClass::Calls) {
             return Ok(());
         }
-        let ids: Vec<(i64,)> = snapshot.rows(stmt("select id from key_run order by id")).await?;
+        let ids: Vec<(i64,)> =
+            snapshot.rows(stmt("select id from key_run where pairs > 0 order by id")).await?;
         drop(snapshot);
+        // What a pass had begun that was broken off. One that goes on beside this one begins anew the next time.
+        let mut tx = self.begin_derived().await?;
+        tx.execute(stmt(format!("delete from key_run where {UNFINISHED}"))).await?;
+        tx.commit().await?;
         for (id,) in ids {
             let began = Instant::now();
             if self.shorten_run(id).await? {
@@ -108,19 +114,58 @@ impl Store {
         self.put_in_place_of(id, &kept).await
     }
 
-    /// Its chunks go afterwards, step by step: nothing leads to them any more.
+    /// What is kept of a run, step by step under a number of its own, which nobody reads before it takes the place of the run in the last
+    /// step. The chunks of the run go afterwards: nothing leads to them any more.
     async fn put_in_place_of(&self, id: i64, kept: &[Pair]) -> Result<bool, StoreError> {
+        let new = match kept.is_empty() {
+            true => None,
+            false => match self.write_beside(kept).await? {
+                Some(new) => Some(new),
+                None => return Ok(false),
+            },
+        };
         let mut tx = self.begin_derived().await?;
-        let take = "update correlator set next_run = next_run + 1 returning next_run - 1";
-        let next: Vec<(i64,)> = tx.rows(stmt(take)).await?;
+        // Merging reads runs and writes them under this lock.
+        tx.execute(stmt("update correlator set next_run = next_run")).await?;
         if tx.execute(stmt("delete from key_run where id = ?").int(id)).await? == 0 {
             return Ok(false);
         }
-        if let (Some((next_run,)), false) = (next.first().copied(), kept.is_empty()) {
-            key_index::write_run(&mut tx, next_run, kept).await?;
+        if let Some((new, written)) = new
+            && !key_index::begin_to_count(&mut tx, new, kept, &written).await?
+        {
+            return Ok(false);
         }
         tx.commit().await?;
         Ok(true)
+    }
+
+    /// Writes the chunks of a run that does not count yet. None when somebody else has taken it away meanwhile.
+    async fn write_beside(&self, kept: &[Pair]) -> Result<Option<(i64, Written)>, StoreError> {
+        let mut tx = self.begin_derived().await?;
+        let take = "update correlator set next_run = next_run + 1 returning next_run - 1";
+        let next: Vec<(i64,)> = tx.rows(stmt(take)).await?;
+        let (id,) =
+            next.into_iter().next().ok_or_else(|| inconsistent("correlator", "its only row is missing"))?;
+        key_index::write_unfinished(&mut tx, id).await?;
+        tx.commit().await?;
+        let mut written = key_run::write(kept);
+        let mut place = id << PLACE_BITS;
+        let mut chunks = std::mem::take(&mut written.chunks).into_iter().peekable();
+        while chunks.peek().is_some() {
+            let began = Instant::now();
+            let some: Vec<Vec<u8>> = chunks.by_ref().take(WRITTEN).collect();
+            let mut tx = self.begin_derived().await?;
+            let hold = stmt("update key_run set pairs = pairs where id = ?").int(id);
+            if tx.execute(hold).await? == 0 {
+                return Ok(None);
+            }
+            let count = some.len() as i64;
+            key_index::write_chunks(&mut tx, place, some).await?;
+            tx.commit().await?;
+            place += count;
+            pause(began).await;
+        }
+        Ok(Some((id, written)))
     }
 
     /// Chunks of runs that are no more: leaps from run to run.
@@ -150,88 +195,6 @@ impl Store {
             from = upto;
             pause(began).await;
         }
-    }
-
-    /// Connections of before the calls that are left, and measures of before the oldest call of any class, each once a day of theirs.
-    async fn remove_measures(&self) -> Result<(), StoreError> {
-        let marks = marks(&mut self.snapshot().await?).await?;
-        let through = |class| marks.get(&class).map(|mark: &Mark| mark.through_us);
-        let Some(calls) = through(RetentionClass::Calls) else { return Ok(()) };
-        let oldest: Vec<(Option<i64>,)> = self.rows(stmt("select min(start_us) from call")).await?;
-        // What a finding of a call needs is a day older than it.
-        let needed = oldest.first().and_then(|(oldest,)| *oldest).map_or(calls, |oldest| oldest.min(calls))
-            - 2 * DAY_US;
-        for (table, key, old, before) in [
-            ("connection", "socket", "last_us", calls - DAY_US),
-            ("coverage", "identity", "hour_us", needed),
-            ("pulse", "observer", "hour_us", needed),
-            ("blind_window", "observer", "to_us", needed),
-        ] {
-            if before - self.measured_from(table).await? >= DAY_US {
-                self.walk(table, key, old, before).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// From when on a table of measures was left the last time.
-    async fn measured_from(&self, table: &str) -> Result<i64, StoreError> {
-        let select = stmt("select through_us from measured where name = ?").text(table);
-        Ok(self.row::<(i64,)>(select).await?.map_or(i64::MIN / 2, |(through,)| through))
-    }
-
-    async fn walk(&self, table: &'static str, key: &str, old: &str, before: i64) -> Result<(), StoreError> {
-        let mut walk = Walk { table, key, old, before, after: None };
-        loop {
-            let began = Instant::now();
-            let mut tx = self.begin_derived().await?;
-            let more = walk.step(&mut tx).await?;
-            if !more {
-                let upsert = "insert into measured (name, through_us) values (?, ?) on conflict (name) do update set \
-                              through_us = excluded.through_us";
-                tx.execute(stmt(upsert).text(table).int(before)).await?;
-            }
-            tx.commit().await?;
-            if !more {
-                return Ok(());
-            }
-            pause(began).await;
-        }
-    }
-}
-
-/// Along the beginnings of a table's keys.
-struct Walk<'a> {
-    table: &'a str,
-    key: &'a str,
-    old: &'a str,
-    before: i64,
-    after: Option<Bind>,
-}
-
-impl Walk<'_> {
-    async fn step(&mut self, tx: &mut Tx) -> Result<bool, StoreError> {
-        let Walk { table, key, old, .. } = self;
-        let within = |select: &mut super::statement::Stmt, after: &Option<Bind>| {
-            if let Some(after) = after {
-                select.push(&format!(" and {key} > ?"), [after.clone()]);
-            }
-        };
-        let mut select = stmt(format!("select {key} from {table} where 1 = 1"));
-        within(&mut select, &self.after);
-        select.push(&format!(" order by {key} limit 1 offset ?"), [Bind::int(ROWS)]);
-        let end = match *table {
-            "connection" => tx.rows::<(Vec<u8>,)>(select).await?.pop().map(|(key,)| Bind::bytes(key)),
-            _ => tx.rows::<(String,)>(select).await?.pop().map(|(key,)| Bind::text(&key)),
-        };
-        let mut delete = stmt(format!("delete from {table} where {old} < ?")).int(self.before);
-        within(&mut delete, &self.after);
-        if let Some(end) = &end {
-            delete.push(&format!(" and {key} <= ?"), [end.clone()]);
-        }
-        tx.execute(delete).await?;
-        self.after = end;
-        Ok(self.after.is_some())
     }
 }
 

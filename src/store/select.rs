@@ -2,8 +2,8 @@
 
 use super::packed_leg::Code;
 use super::statement::{Bind, Stmt, stmt};
-use super::{Order, Store, StoreError, statement::Tx};
 use super::statistics::status_code;
+use super::{Order, Store, StoreError, statement::Tx};
 use crate::model::{CallFilter, Cursor, FindingFilter, StatusClass, Timestamp};
 
 /// How well somebody reported in some hours, by what others sent it where that could be measured, else by what others received
@@ -65,6 +65,18 @@ macro_rules! together {
     };
 }
 
+/// A blind window (`b`) of this observer that covers the end of a finding's call.
+macro_rules! blind {
+    ($who:expr) => {
+        concat!(
+            "exists (select 1 from blind_window b where b.observer = ",
+            $who,
+            " and b.to_us > f.end_us and (b.from_us <= f.end_us or (b.after_us <= f.end_us \
+              and b.known_us <= (select heard_us from correlator))))"
+        )
+    };
+}
+
 /// The one rule by which a finding (`f`) holds at a time, the value of its `?`. What a line says holds from when it was raised.
 /// That something is *missing* holds only if whoever should have reported it (the instance where it is known, else the party)
 /// reported well, and was not blind when the call ended: neither itself, nor any source by which it reports. Where too few calls
@@ -78,15 +90,15 @@ pub(super) const HOLDS: &str = concat!(
     together!("v.hour_us = f.hour_us"),
     ", ",
     together!("v.hour_us < f.hour_us and v.hour_us >= f.hour_us - 86400000000"),
-    ", 2) > 0 and not exists (select 1 from blind_window b where b.to_us > f.end_us \
-     and (b.from_us <= f.end_us or (b.after_us <= f.end_us and b.known_us <= (select heard_us from correlator))) \
-     and (b.observer = ",
+    ", 2) > 0 and not ",
+    blind!(reporter!("f.absent_observer")),
+    " and not ",
+    blind!(reporter!("f.absent_instance")),
+    " and not exists (select 1 from reporter r where r.identity = ",
     reporter!("f.absent_observer"),
-    " or b.observer = ",
-    reporter!("f.absent_instance"),
-    " or b.observer in (select 'source:' || r.source from reporter r where r.identity = ",
-    reporter!("f.absent_observer"),
-    " and r.legs > 0)))))"
+    " and r.legs > 0 and ",
+    blind!("'source:' || r.source"),
+    ")))"
 );
 
 /// Who and what a filter names, as numbers. An empty list: nothing stored bears the name.

@@ -64,6 +64,21 @@ impl Bed {
         }
     }
 
+    /// As [`Bed::bytes`], of a column of texts.
+    pub async fn texts(&self, sql: &'static str) -> Vec<String> {
+        match &self.location {
+            Location::Directory(directory) => {
+                let url = format!("sqlite://{}", directory.join("calltrail.db").display());
+                let mut db = SqliteConnection::connect(&url).await.unwrap();
+                db.fetch_all(sql).await.unwrap().iter().map(|row| row.get(0)).collect()
+            }
+            Location::Postgres(url) => {
+                let mut db = PgConnection::connect(url).await.unwrap();
+                db.fetch_all(sql).await.unwrap().iter().map(|row| row.get(0)).collect()
+            }
+        }
+    }
+
     /// Past the store, as an auditor with SQL would: rows of one column of bytes.
     pub async fn bytes(&self, sql: &'static str) -> Vec<Vec<u8>> {
         match &self.location {

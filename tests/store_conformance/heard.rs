@@ -221,3 +221,42 @@ pub async fn what_is_declared_survives_a_rebuild_and_is_replaced_by_what_is_decl
     bed.store.declare(7, &[]).await.unwrap();
     assert!(holds(bed).await);
 }
+
+/// What is left of instances that are gone, after calls of a hundred days have gone with them.
+pub async fn who_is_gone_is_forgotten_with_the_time_in_which_he_was_heard(bed: &Bed) {
+    const DAYS: i64 = 24;
+    let (old, new, busy) = ("old@10.0.0.1:1", "new@10.0.0.2:1", "busy@10.0.0.3:1");
+    let minutes = u64::MAX >> 4;
+    let beat = |who: &str, hour| Pulse { observer: who.to_owned(), hour: hours(hour), minutes };
+    let carried = |who: &str, received| ObserverRecord { name: who.to_owned(), ..observer(received, 0, 1) };
+    let source = source_key("mesh");
+    let silent = |who: &str| silences(who, (0, 2), vec![window(who, 1, Timestamp::MAX)]);
+    let over = BlindWindow { to: hours(3), ..window(new, 2, hours(3)) };
+    let heard = Heard {
+        observers: vec![carried(old, 1), carried(new, 100 * DAYS), carried(busy, 1)],
+        pulses: [old, new, busy, &source]
+            .iter()
+            .flat_map(|who| [beat(who, -9), beat(who, 0), beat(who, 1)])
+            .collect(),
+        silences: vec![silent(old), silent(busy), silent(&source), silences(new, (2, 3), vec![over])],
+        latest: hours(100 * DAYS),
+        ..Heard::default()
+    };
+    hear(bed, heard).await;
+    // Somebody still sends to this one what it does not tell of.
+    covered(bed, busy, 100 * DAYS, [9, 0, 0, 0]).await;
+    covered(bed, old, 1, [9, 9, 0, 0]).await;
+    let calls = [call(1, 0), Call { start: hours(100 * DAYS), ..call(2, 0) }];
+    derive_calls(&bed.store, calls).await;
+    let rules = crate::retention::cutoffs(&[(RetentionClass::Calls, 50 * DAYS * HOUR_US)]);
+    bed.store.remove(&rules, LATER, |_, _| ()).await.unwrap();
+
+    assert_eq!(bed.texts("select observer from blind_window order by 1").await, [busy, &source]);
+    assert_eq!(bed.texts("select name from observer").await, [new]);
+    // The minutes by which those silences are known, and no others.
+    let pulses = bed.texts("select observer from pulse order by observer, hour_us").await;
+    assert_eq!(pulses, [busy, busy, &source, &source]);
+    assert_eq!(bed.texts("select identity from coverage").await, [busy]);
+    let around = bed.store.pulses_around(busy, hours(101 * DAYS), hours(102 * DAYS)).await.unwrap();
+    assert_eq!(around.len(), 2, "when it is heard again, its silence has an end");
+}

@@ -54,11 +54,7 @@ pub async fn each_filter_finds_its_calls_and_no_others(bed: &Bed) {
                 outcome: answered(Some(503)),
                 ..call(3, 30)
             },
-            Call {
-                decisions: vec![decision(Effect::Allow, id(4))],
-                outcome: answered(None),
-                ..call(4, 40)
-            },
+            Call { decisions: vec![decision(Effect::Allow, id(4))], outcome: answered(None), ..call(4, 40) },
             Call {
                 decisions: vec![decision(Effect::Allow, id(5)), decision(Effect::Deny, id(5))],
                 findings: vec![finding(FindingKind::Denied, Severity::Medium)],

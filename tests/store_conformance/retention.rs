@@ -3,10 +3,11 @@
 use crate::bed::Bed;
 use crate::fixtures::*;
 use calltrail::model::*;
-use calltrail::store::{Change, IndexedCall, Order, StatisticScope, Store};
+use calltrail::store::{Change, IndexedCall, Order, RemovedStep, StatisticScope, Store};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 const SECOND: i64 = 1_000_000;
@@ -254,6 +255,24 @@ pub async fn sums_go_by_their_own_rules(bed: &Bed) {
     assert_eq!(days, 50);
 }
 
+/// As many pairs of parties as there may be in one minute, hour or day.
+pub async fn the_sums_of_one_time_go_in_steps_however_many_they_are(bed: &Bed) {
+    let pair = |n: u32| Call { callee: service(&format!("s{n}")), ..call(n, i64::from(n)) };
+    let change = written((0..5_000).map(pair).collect());
+    derive(&bed.store, Change { upserts: Vec::new(), ..change }).await;
+    let steps = Mutex::new(Vec::new());
+    let told = |_, step: RemovedStep| steps.lock().unwrap().push(step.items);
+    let rules = cutoffs(&[(StatisticsMinute, MINUTE)]);
+    bed.store.remove(&rules, LATER, told).await.unwrap();
+    let steps = steps.into_inner().unwrap();
+    // Those of pairs, of all together, of each callee, of the one caller.
+    assert_eq!(steps, [4_096, 904, 1, 4_096, 904, 1]);
+    let of_minutes = "select durations from statistic where level in (1, 4, 7, 10)";
+    assert!(bed.texts(of_minutes).await.is_empty());
+    let written_down = bed.store.removals().await.unwrap();
+    assert_eq!(written_down[0].items, 10_002);
+}
+
 pub async fn what_comes_late_writes_no_sum_of_a_grain_that_is_gone(bed: &Bed) {
     derive(&bed.store, written(vec![call(1, 0), call(2, 30 * MINUTE)])).await;
     bed.store.remove(&cutoffs(&[(StatisticsMinute, 20 * MINUTE)]), LATER, |_, _| ()).await.unwrap();
@@ -304,6 +323,63 @@ pub async fn keys_and_buckets_of_calls_that_are_gone_go_too(bed: &Bed) {
     let runs = bed.bytes("select firsts from key_run").await;
     assert_eq!(runs.len(), 1, "only that of the newest calls");
     assert_eq!(ids(&all(&bed.store).await).len(), 10);
+}
+
+/// Of a long run a part stays that is written in several steps: nothing is found twice or missed meanwhile or afterwards.
+pub async fn a_long_run_is_shortened_in_steps(bed: &Bed) {
+    let with_keys = |n: u32| {
+        let keys = (0..400).map(|key| (i64::from(n) * 400 + key) * 7_919).collect();
+        let call = call(n, i64::from(n));
+        IndexedCall { keys, ..indexed(if n.is_multiple_of(3) { denied(call) } else { call }) }
+    };
+    derive(&bed.store, Change { upserts: (0..1_500).map(with_keys).collect(), ..Change::default() }).await;
+    bed.alter("update correlator set next_call = next_call + 200000").await;
+    let reader = bed.another().await;
+    let found = async |store: &Store| {
+        let mut found = BTreeSet::new();
+        for n in (0..1_500_u32).step_by(73) {
+            let key = (i64::from(n) * 400 + 399) * 7_919;
+            found.extend(store.calls_by_key(&[key]).await.unwrap().iter().map(|call| call.id));
+        }
+        found
+    };
+    let removing = bed.store.clone();
+    let removal = tokio::spawn(async move {
+        removing.remove(&cutoffs(&[(Calls, 4_000)]), LATER, |_, _| ()).await.unwrap();
+    });
+    let stays: BTreeSet<LegId> = (0..1_500).step_by(73).filter(|n| n % 3 == 0).map(id).collect();
+    while !removal.is_finished() {
+        assert!(found(&reader).await.is_superset(&stays));
+    }
+    removal.await.unwrap();
+    for store in [&bed.store, &reader, &bed.another().await] {
+        assert_eq!(found(store).await, stays);
+    }
+    assert_eq!(bed.bytes("select filter from key_run").await.len(), 1);
+    let chunks = bed.bytes("select bytes from key_chunk").await.len();
+    assert!((390..420).contains(&chunks), "{chunks} chunks of 200,000 keys");
+}
+
+pub async fn a_run_whose_writer_was_killed_counts_for_nothing_and_goes(bed: &Bed) {
+    derive(&bed.store, written(vec![call(1, 0), call(2, MINUTE)])).await;
+    let run = "insert into key_run (id, pairs, base, dead, firsts, filter) values (700000, 0, 0, cast('' as bytea), \
+               cast('' as bytea), cast('' as bytea))";
+    let chunk = "insert into key_chunk (place, bytes) values (734003200000, cast('cut' as bytea))";
+    for statement in [run, chunk] {
+        let statement =
+            if bed.is_sqlite() { statement.replace("bytea", "blob") } else { statement.to_owned() };
+        bed.alter(Box::leak(statement.into_boxed_str())).await;
+    }
+    for n in 3..30 {
+        derive(&bed.store, written(vec![call(n, MINUTE)])).await;
+    }
+    let other = bed.another().await;
+    assert_eq!(other.call_by_leg(&id(2), LATER).await.unwrap().map(|call| call.id), Some(id(2)));
+    assert_eq!(bed.bytes("select bytes from key_chunk where place = 734003200000").await.len(), 1);
+    bed.store.remove(&cutoffs(&[(Calls, 1)]), LATER, |_, _| ()).await.unwrap();
+    assert!(bed.bytes("select filter from key_run where id = 700000").await.is_empty());
+    assert!(bed.bytes("select bytes from key_chunk where place = 734003200000").await.is_empty());
+    assert_eq!(all(&other).await.len(), 28);
 }
 
 fn trace_of(n: u32) -> TraceId {
