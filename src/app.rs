@@ -94,6 +94,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let _lock = config.data_dir.as_deref().map(DataLock::take).transpose()?;
     let store = Store::open(&config.location).await.context("cannot open the store")?;
+    store.hold_keys(config.key_memory_bytes);
     let listen = listener.local_addr().context("the listener has no address")?;
     let gate = Arc::new(Gate::new(store.clone(), listen.ip()));
     if !gate.may_start().await.context("cannot read the tokens")? {

@@ -34,6 +34,8 @@ pub struct Config {
     pub retention: RetentionRules,
     pub limits: Limits,
     pub queue_bytes: usize,
+    /// See [`ServeOptions`](options::ServeOptions).
+    pub key_memory_bytes: usize,
     pub max_connections: usize,
     /// How long a client may take to send the head of a request, and how long a connection may say nothing at all.
     pub head_timeout: Duration,
@@ -92,6 +94,7 @@ impl Config {
                 upload_memory_bytes: options.upload_memory_bytes,
             },
             queue_bytes: options.queue_bytes,
+            key_memory_bytes: options.key_memory_bytes,
             max_connections: options.max_connections,
             head_timeout: Duration::from_secs(options.head_timeout_seconds),
             drain: Duration::from_secs(options.drain_seconds),

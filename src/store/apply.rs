@@ -8,6 +8,7 @@ use super::bulk::Target;
 use super::call_rows::{self, CallRows, leg_key};
 use super::distribution::{Origin, tables_of};
 use super::error::inconsistent;
+use super::key_held::Span;
 use super::key_index::NewKeys;
 use super::statement::{Bind, Stmt, Tx, stmt};
 use super::{
@@ -56,7 +57,8 @@ impl Store {
         let packed = self.pack(upserts.values().map(|indexed| &*indexed.call)).await?;
         let mut tx = self.begin_derived().await?;
         let Moved { first_number, next_run, removals, frozen } = move_position(&mut tx, change).await?;
-        let old = self.old_calls(&mut tx, &upserts, &change.removed).await?;
+        let span = span_of(&upserts);
+        let old = self.old_calls(&mut tx, &upserts, &change.removed, span).await?;
         journal::write(&mut tx, change, &old).await?;
         let findings_gone = delete_calls(&mut tx, &old).await?;
 
@@ -65,7 +67,7 @@ impl Store {
         let counts = [upserts.len() as i64 - old.len() as i64, rows.findings() - findings_gone];
         let (pairs, dead) = (std::mem::take(&mut rows.pairs), old.values().copied().collect());
         rows.write(&mut tx).await?;
-        let runs = self.add_keys(&mut tx, NewKeys { pairs, dead, next_run }).await?;
+        let runs = self.add_keys(&mut tx, NewKeys { pairs, dead, next_run, span }).await?;
 
         let rejects = tx.insert(&REJECTS, reject_rows(&change.rejects)).await? as i64;
         connections::add(&mut tx, &change.connections).await?;
@@ -88,10 +90,12 @@ impl Store {
         tx: &mut Tx,
         upserts: &BTreeMap<CallId, &IndexedCall>,
         removed: &[CallId],
+        span: Option<Span>,
     ) -> Result<BTreeMap<CallId, i64>, StoreError> {
         let ids: BTreeSet<CallId> = upserts.keys().chain(removed).copied().collect();
         let keys: Vec<i64> = ids.iter().map(leg_key).collect();
-        let numbers = self.numbers_under(tx, &keys).await?;
+        // What is removed has given its legs to what is written.
+        let numbers = self.numbers_under(tx, &keys, span.map(Span::a_day_wider)).await?;
         let mut old = BTreeMap::new();
         for numbers in numbers.chunks(IDS) {
             let mut select = stmt("select number, id from call where number in ");
@@ -105,6 +109,15 @@ impl Store {
         }
         Ok(old)
     }
+}
+
+/// By their own clocks, since by these whoever looks for them again knows them.
+fn span_of(upserts: &BTreeMap<CallId, &IndexedCall>) -> Option<Span> {
+    let of = |indexed: &&IndexedCall| {
+        let legs = indexed.call.legs.iter().map(|leg| Span::of(leg.start, leg.end()));
+        legs.fold(Span::of(indexed.call.start, indexed.call.end()), Span::and)
+    };
+    upserts.values().map(of).reduce(Span::and)
 }
 
 pub(super) async fn reset(tx: &mut Tx) -> Result<Position, StoreError> {

@@ -40,7 +40,7 @@ impl Store {
     /// By leg id or call id (every id that a call ever had). The call's id differs from the asked one after re-pairing.
     pub async fn call_by_leg(&self, id: &CallId, as_of: Timestamp) -> Result<Option<Call>, StoreError> {
         let mut tx = self.snapshot().await?;
-        let numbers = self.numbers_under(&mut tx, &[leg_key(id)]).await?;
+        let numbers = self.numbers_under(&mut tx, &[leg_key(id)], None).await?;
         let mut calls = self.numbered_calls(&mut tx, &numbers).await?;
         // A call whose own id it is comes before one that has a leg of that id.
         let own = calls.iter().position(|(_, c)| c.id == *id);
@@ -76,7 +76,7 @@ impl Store {
         limit: u32,
     ) -> Result<Page<Call>, StoreError> {
         let mut tx = self.snapshot().await?;
-        let numbers = self.numbers_under(&mut tx, keys).await?;
+        let numbers = self.numbers_under(&mut tx, keys, None).await?;
         let first = self.in_order(&mut tx, &numbers, Order::OldestFirst, limit as usize + 1).await?;
         let mut calls = self.numbered_calls(&mut tx, &first).await?;
         calls.retain(|(_, call)| trace.is_none() || call.trace_id == trace);

@@ -33,7 +33,8 @@ const TABLES: &[Table] = &[
         512,
     ),
     table("bucket", 1, "bucket, first_start_us, last_start_us", 1_024),
-    table("key_run", 1, "id, pairs, base, top, dead, firsts, filter", 1),
+    table("key_run", 1, "id, pairs, base, top, blocks, first_us, last_us, dead, firsts, filter", 1),
+    table("key_filter", 1, "place, bytes", 2_048),
     table("key_chunk", 1, "place, bytes", 512),
     table(
         "finding",

@@ -1,5 +1,6 @@
 //! What the correlator asks for: calls by key, by party and time, with all their findings.
 
+use super::key_held::Span;
 use super::statement::{Bind, Stmt, Tx, stmt};
 use super::{Order, Store, StoreError, select};
 use crate::model::{Call, Timestamp};
@@ -13,15 +14,30 @@ impl Store {
     /// All calls that carry any of the keys (a superset, since keys are hashes), each once, by id. They carry all their
     /// findings, whether these hold at any time or not.
     pub async fn calls_by_key(&self, keys: &[i64]) -> Result<Vec<Arc<Call>>, StoreError> {
+        self.calls_under(keys, None).await
+    }
+
+    /// The same, but for calls that had ended more than a day before `first`, or began more than a day after `last`: of these all may
+    /// be missing. So what is asked for costs no more the longer calls are kept.
+    pub async fn calls_by_key_near(
+        &self,
+        keys: &[i64],
+        first: Timestamp,
+        last: Timestamp,
+    ) -> Result<Vec<Arc<Call>>, StoreError> {
+        self.calls_under(keys, Some(Span::of(first, last).a_day_wider())).await
+    }
+
+    async fn calls_under(&self, keys: &[i64], near: Option<Span>) -> Result<Vec<Arc<Call>>, StoreError> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
         // Before the database is: see there.
         let underway = self.underway();
         let mut tx = self.snapshot().await?;
-        let mut numbers = self.numbers_under(&mut tx, keys).await?;
+        let mut numbers = self.numbers_under(&mut tx, keys, near).await?;
         if numbers.len() > CALLS {
-            numbers = self.within_bounds(&mut tx, keys).await?;
+            numbers = self.within_bounds(&mut tx, keys, near).await?;
         }
         let mut calls = self.recent_calls(&mut tx, &numbers, underway.is_none()).await?;
         if let Some(underway) = underway {
@@ -32,10 +48,15 @@ impl Store {
     }
 
     /// For each key by itself the newest calls under it: one that too many share does not hide the others.
-    async fn within_bounds(&self, tx: &mut Tx, keys: &[i64]) -> Result<Vec<i64>, StoreError> {
+    async fn within_bounds(
+        &self,
+        tx: &mut Tx,
+        keys: &[i64],
+        near: Option<Span>,
+    ) -> Result<Vec<i64>, StoreError> {
         let mut within = Vec::new();
         for keys in keys.chunks(512) {
-            let numbers = self.numbers_under(tx, keys).await?;
+            let numbers = self.numbers_under(tx, keys, near).await?;
             match numbers.len() > CALLS {
                 true => within.extend(self.in_order(tx, &numbers, Order::NewestFirst, CALLS).await?),
                 false => within.extend(numbers),

@@ -48,6 +48,7 @@ pub const DISTRIBUTION: &[Choice] = &[
     ("finding", Spread::By("number"), Origin::Derived, "with its call"),
     ("key_run", Spread::By("id"), Origin::Derived, "read by id, remembered by each process"),
     ("key_chunk", Spread::By("place"), Origin::Derived, "read by place"),
+    ("key_filter", Spread::By("place"), Origin::Derived, "read by place"),
     ("reject", Spread::By("delivery"), Origin::Derived, "written and read by delivery"),
     ("connection", Spread::By("socket"), Origin::Derived, "written and read by socket"),
     (

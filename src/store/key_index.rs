@@ -6,7 +6,8 @@
 
 use super::bulk::Target;
 use super::error::inconsistent;
-use super::key_run::{self, Filter, Pair, Written};
+use super::key_held::{self, Run, Span, Whole};
+use super::key_run::{self, Pair, Written};
 use super::statement::{Bind, Tx, stmt};
 use super::{Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,33 +18,20 @@ const MERGED: usize = 8;
 /// Most pairs of a run that is made by merging within a change: it is made while others wait.
 const MOST_PAIRS: i64 = 6_000_000;
 /// Runs of up to so many pairs are kept in memory whole.
-const SMALL: i64 = 65_536;
+pub(super) const SMALL: i64 = 65_536;
+/// Keys above which filters are read whole where they are not held.
+const FEW: usize = 64;
 /// Bits of a chunk's place within its run.
 pub(super) const PLACE_BITS: u32 = 20;
 /// Ids per `in` list.
 const IDS: usize = 512;
-const RUNS: Target =
-    Target { table: "key_run", columns: "id, pairs, base, top, dead, firsts, filter", on_conflict: "" };
-const CHUNKS: Target = Target { table: "key_chunk", columns: "place, bytes", on_conflict: "" };
-
-/// What is kept in memory of a run.
-pub(super) struct Run {
-    id: i64,
-    base: i64,
-    firsts: Vec<u64>,
-    filter: Filter,
-    /// Of a small one.
-    pairs: Option<Vec<Pair>>,
-}
-
-#[derive(sqlx::FromRow)]
-struct RunRow {
-    id: i64,
-    pairs: i64,
-    base: i64,
-    firsts: Vec<u8>,
-    filter: Vec<u8>,
-}
+const RUNS: Target = Target {
+    table: "key_run",
+    columns: "id, pairs, base, top, blocks, first_us, last_us, dead, firsts, filter",
+    on_conflict: "",
+};
+pub(super) const FILTERS: Target = Target { table: "key_filter", columns: "place, bytes", on_conflict: "" };
+pub(super) const CHUNKS: Target = Target { table: "key_chunk", columns: "place, bytes", on_conflict: "" };
 
 /// What a change adds.
 pub(super) struct NewKeys {
@@ -51,6 +39,8 @@ pub(super) struct NewKeys {
     /// Numbers of the calls that it takes away.
     pub dead: Vec<i64>,
     pub next_run: i64,
+    /// Of the calls that it writes.
+    pub span: Option<Span>,
 }
 
 /// What has been written, to be remembered once it is committed.
@@ -60,45 +50,43 @@ pub(super) struct NewRuns {
 }
 
 impl Store {
-    /// Numbers of calls under any of the keys, sorted, each once; some of them may be gone.
-    pub(super) async fn numbers_under(&self, tx: &mut Tx, keys: &[i64]) -> Result<Vec<i64>, StoreError> {
+    /// Numbers of calls under any of the keys, sorted, each once; some of them may be gone, and some may have begun and ended outside
+    /// `near`: only runs that hold none of then are passed over.
+    pub(super) async fn numbers_under(
+        &self,
+        tx: &mut Tx,
+        keys: &[i64],
+        near: Option<Span>,
+    ) -> Result<Vec<i64>, StoreError> {
         let mut keys: Vec<u64> = keys.iter().map(|key| key_run::short(*key)).collect();
         keys.sort_unstable();
         keys.dedup();
-        let mut numbers = Vec::new();
-        for run in self.runs(tx).await? {
-            let held: Vec<u64> = keys.iter().copied().filter(|key| run.filter.may_hold(*key)).collect();
-            match &run.pairs {
+        let runs = self.runs(tx, near, near.is_some() && keys.len() > FEW).await?;
+        let (mut numbers, mut others) = (Vec::new(), Vec::new());
+        for run in &runs {
+            let Some(whole) = &run.whole else {
+                others.push(&**run);
+                continue;
+            };
+            let held: Vec<u64> = keys.iter().copied().filter(|key| whole.filter.may_hold(*key)).collect();
+            match &whole.pairs {
                 _ if held.is_empty() => {}
                 Some(pairs) => key_run::collect(pairs, &held, &mut numbers),
-                None => on_disk(tx, &run, &held, &mut numbers).await?,
+                None => on_disk(tx, run, &whole.firsts, &held, &mut numbers).await?,
             }
+        }
+        for (run, held) in key_held::held_by(tx, &others, &keys).await? {
+            let firsts = key_held::firsts(tx, run.id).await?;
+            on_disk(tx, run, &firsts, &held, &mut numbers).await?;
         }
         numbers.sort_unstable();
         numbers.dedup();
         Ok(numbers)
     }
 
-    /// All runs that there are.
-    async fn runs(&self, tx: &mut Tx) -> Result<Vec<Arc<Run>>, StoreError> {
-        let ids: Vec<(i64,)> = tx.rows(stmt("select id from key_run where pairs > 0 order by id")).await?;
-        let ids: Vec<i64> = ids.into_iter().map(|(id,)| id).collect();
-        self.remembered.forget_runs_but(&ids);
-        let mut known: BTreeMap<i64, Arc<Run>> = self.remembered.runs(ids.iter().copied());
-        for id in ids {
-            if known.contains_key(&id) {
-                continue;
-            }
-            let run = Arc::new(read(tx, id).await?);
-            self.remembered.remember_runs([run.clone()]);
-            known.insert(id, run);
-        }
-        Ok(known.into_values().collect())
-    }
-
     /// Adds a run, and merges where there are enough of a kind. Only whoever holds the correlator's row may.
     pub(super) async fn add_keys(&self, tx: &mut Tx, new: NewKeys) -> Result<NewRuns, StoreError> {
-        let NewKeys { mut pairs, mut dead, next_run } = new;
+        let NewKeys { mut pairs, mut dead, next_run, span } = new;
         let mut written = NewRuns { next_run, runs: Vec::new() };
         if pairs.is_empty() && dead.is_empty() {
             return Ok(written);
@@ -106,7 +94,7 @@ impl Store {
         pairs.sort_unstable();
         pairs.dedup();
         dead.sort_unstable();
-        written.add(tx, &pairs, &dead).await?;
+        written.add(tx, &pairs, &dead, span).await?;
         while let Some(merged) = to_be_merged(tx).await? {
             self.merge(tx, &merged, &mut written).await?;
         }
@@ -114,17 +102,18 @@ impl Store {
     }
 
     async fn merge(&self, tx: &mut Tx, ids: &[i64], written: &mut NewRuns) -> Result<(), StoreError> {
-        let (mut pairs, mut dead) = (Vec::new(), BTreeSet::new());
+        let (mut pairs, mut dead, mut spans) = (Vec::new(), BTreeSet::new(), Vec::new());
         let fresh = |id: i64| written.runs.iter().find(|run| run.id == id).cloned();
         for id in ids {
             let run = match fresh(*id).or_else(|| self.remembered.runs([*id]).remove(id)) {
                 Some(run) => run,
-                None => Arc::new(read(tx, *id).await?),
+                None => Arc::new(key_held::read(tx, *id).await?),
             };
-            match &run.pairs {
+            match run.whole.as_ref().and_then(|whole| whole.pairs.as_ref()) {
                 Some(own) => pairs.extend_from_slice(own),
                 None => pairs.extend(all_pairs(tx, &run).await?),
             }
+            spans.push(run.span);
             let rows: Vec<(Vec<u8>,)> =
                 tx.rows(stmt("select dead from key_run where id = ?").int(*id)).await?;
             for (bytes,) in rows {
@@ -143,6 +132,8 @@ impl Store {
             let (first, last) = (id << PLACE_BITS, ((id + 1) << PLACE_BITS) - 1);
             let delete = stmt("delete from key_chunk where place between ? and ?");
             tx.execute(delete.int(first).int(last)).await?;
+            let delete = stmt("delete from key_filter where place between ? and ?");
+            tx.execute(delete.int(first).int(last)).await?;
             tx.execute(stmt("delete from key_run where id = ?").int(*id)).await?;
         }
         // The other runs may still hold pairs of the dead.
@@ -150,15 +141,22 @@ impl Store {
         let dead: Vec<i64> = if others.is_empty() { Vec::new() } else { dead.into_iter().collect() };
         written.runs.retain(|run| !ids.contains(&run.id));
         if !pairs.is_empty() || !dead.is_empty() {
-            written.add(tx, &pairs, &dead).await?;
+            let span = spans.into_iter().reduce(|a, b| Some(a?.and(b?))).flatten();
+            written.add(tx, &pairs, &dead, span).await?;
         }
         Ok(())
     }
 }
 
 impl NewRuns {
-    async fn add(&mut self, tx: &mut Tx, pairs: &[Pair], dead: &[i64]) -> Result<(), StoreError> {
-        let run = write(tx, self.next_run, pairs, dead).await?;
+    async fn add(
+        &mut self,
+        tx: &mut Tx,
+        pairs: &[Pair],
+        dead: &[i64],
+        span: Option<Span>,
+    ) -> Result<(), StoreError> {
+        let run = write(tx, self.next_run, pairs, dead, span).await?;
         self.next_run += 1;
         self.runs.push(Arc::new(run));
         Ok(())
@@ -171,60 +169,85 @@ pub(super) const UNFINISHED: &str = "pairs = 0 and length(dead) = 0";
 /// A run that does not count yet.
 pub(super) async fn write_unfinished(tx: &mut Tx, id: i64) -> Result<(), StoreError> {
     let none = || Bind::bytes(Vec::new());
-    let row = vec![Bind::int(id), Bind::int(0), Bind::int(0), Bind::Int(None), none(), none(), none()];
-    tx.insert(&RUNS, row).await.map(|_| ())
+    let (null, zero) = (Bind::Int(None), Bind::int(0));
+    let row = [
+        Bind::int(id),
+        zero.clone(),
+        zero.clone(),
+        null.clone(),
+        zero,
+        null.clone(),
+        null,
+        none(),
+        none(),
+        none(),
+    ];
+    tx.insert(&RUNS, row.to_vec()).await.map(|_| ())
 }
 
-/// Once all chunks of it are there. False when it has been taken away meanwhile.
+/// Once all chunks of it are there, and all pieces of its filter. False when it has been taken away meanwhile.
 pub(super) async fn begin_to_count(
     tx: &mut Tx,
     id: i64,
     pairs: &[Pair],
     run: &Written,
+    span: Option<Span>,
 ) -> Result<bool, StoreError> {
     if tx.execute(stmt("delete from key_run where id = ?").int(id)).await? == 0 {
         return Ok(false);
     }
-    tx.insert(&RUNS, row(id, pairs, &[], run)).await?;
+    tx.insert(&RUNS, row(id, pairs, &[], run, span)).await?;
     Ok(true)
 }
 
-pub(super) async fn write_chunks(
-    tx: &mut Tx,
-    first_place: i64,
-    chunks: Vec<Vec<u8>>,
-) -> Result<(), StoreError> {
-    let places = first_place..;
-    let chunks: Vec<Bind> =
-        places.zip(chunks).flat_map(|(place, bytes)| [Bind::int(place), Bind::bytes(bytes)]).collect();
-    tx.insert(&CHUNKS, chunks).await.map(|_| ())
+/// Rows of what stands in places of a run: pieces of its filter, or chunks.
+pub(super) fn placed(id: i64, bytes: impl IntoIterator<Item = Vec<u8>>) -> Vec<Bind> {
+    let rows = (id << PLACE_BITS..).zip(bytes);
+    rows.flat_map(|(place, bytes)| [Bind::int(place), Bind::bytes(bytes)]).collect()
 }
 
-fn row(id: i64, pairs: &[Pair], dead: &[i64], run: &Written) -> Vec<Bind> {
+/// Whether the filter of so many pairs stands in pieces.
+pub(super) fn in_pieces(pairs: &[Pair]) -> bool {
+    pairs.len() as i64 > SMALL
+}
+
+fn row(id: i64, pairs: &[Pair], dead: &[i64], run: &Written, span: Option<Span>) -> Vec<Bind> {
+    let (blocks, filter) = match in_pieces(pairs) {
+        true => (run.filter.blocks(), Vec::new()),
+        false => (0, key_run::words_to_bytes(&run.filter.0)),
+    };
     vec![
         Bind::int(id),
         Bind::int(pairs.len() as i64),
         Bind::int(run.base),
         Bind::int(pairs.iter().map(|(_, number)| *number).max().unwrap_or(run.base)),
+        Bind::int(blocks as i64),
+        Bind::Int(span.map(|span| span.first_us)),
+        Bind::Int(span.map(|span| span.last_us)),
         Bind::bytes(key_run::encode_numbers(dead)),
         Bind::bytes(key_run::words_to_bytes(&run.firsts)),
-        Bind::bytes(key_run::words_to_bytes(&run.filter.0)),
+        Bind::bytes(filter),
     ]
 }
 
-async fn write(tx: &mut Tx, id: i64, pairs: &[Pair], dead: &[i64]) -> Result<Run, StoreError> {
+async fn write(
+    tx: &mut Tx,
+    id: i64,
+    pairs: &[Pair],
+    dead: &[i64],
+    span: Option<Span>,
+) -> Result<Run, StoreError> {
     let mut run = key_run::write(pairs);
-    tx.insert(&RUNS, row(id, pairs, dead, &run)).await?;
-    write_chunks(tx, id << PLACE_BITS, std::mem::take(&mut run.chunks)).await?;
-    let small = pairs.len() as i64 <= SMALL;
-    let (base, firsts, filter) = (run.base, run.firsts, run.filter);
-    Ok(Run { id, base, firsts, filter, pairs: small.then(|| pairs.to_vec()) })
-}
-
-impl Run {
-    pub(super) fn id(&self) -> i64 {
-        self.id
+    tx.insert(&RUNS, row(id, pairs, dead, &run, span)).await?;
+    tx.insert(&CHUNKS, placed(id, std::mem::take(&mut run.chunks))).await?;
+    let mut blocks = 0;
+    if in_pieces(pairs) {
+        blocks = run.filter.blocks();
+        tx.insert(&FILTERS, placed(id, run.filter.pieces())).await?;
     }
+    let pairs = (!in_pieces(pairs)).then(|| pairs.to_vec());
+    let whole = Whole { firsts: run.firsts, filter: run.filter, pairs };
+    Ok(Run { id, base: run.base, span, blocks, whole: Some(whole) })
 }
 
 /// The smallest runs of which there are enough of one size class.
@@ -241,29 +264,16 @@ async fn to_be_merged(tx: &mut Tx) -> Result<Option<Vec<i64>>, StoreError> {
     Ok(classes.values().find(fits).map(|class| class.iter().map(|(id, _)| *id).collect()))
 }
 
-pub(super) async fn read(tx: &mut Tx, id: i64) -> Result<Run, StoreError> {
-    let select = stmt("select id, pairs, base, firsts, filter from key_run where id = ?").int(id);
-    let row: Option<RunRow> = tx.rows(select).await?.into_iter().next();
-    let row = row.ok_or_else(|| inconsistent("key_run", format!("run {id} is missing")))?;
-    let mut run = Run {
-        id: row.id,
-        base: row.base,
-        firsts: key_run::words_of_bytes(&row.firsts),
-        filter: Filter(key_run::words_of_bytes(&row.filter)),
-        pairs: None,
-    };
-    if row.pairs <= SMALL {
-        run.pairs = Some(all_pairs(tx, &run).await?);
-    }
-    Ok(run)
-}
-
 pub(super) async fn all_pairs(tx: &mut Tx, run: &Run) -> Result<Vec<Pair>, StoreError> {
+    let chunks_of_run = match &run.whole {
+        Some(whole) => whole.firsts.len(),
+        None => key_held::firsts(tx, run.id).await?.len(),
+    };
     let select = stmt("select bytes from key_chunk where place >= ? and place < ? order by place");
-    let (from, to) = (run.id << PLACE_BITS, (run.id << PLACE_BITS) + run.firsts.len() as i64);
+    let (from, to) = (run.id << PLACE_BITS, (run.id << PLACE_BITS) + chunks_of_run as i64);
     let chunks: Vec<(Vec<u8>,)> = tx.rows(select.int(from).int(to)).await?;
-    if chunks.len() != run.firsts.len() {
-        let what = format!("run {} has {} chunks, not {}", run.id, chunks.len(), run.firsts.len());
+    if chunks.len() != chunks_of_run {
+        let what = format!("run {} has {} chunks, not {chunks_of_run}", run.id, chunks.len());
         return Err(inconsistent("key_chunk", what));
     }
     let mut pairs = Vec::new();
@@ -274,9 +284,14 @@ pub(super) async fn all_pairs(tx: &mut Tx, run: &Run) -> Result<Vec<Pair>, Store
 }
 
 /// Of the chunks in which the keys (sorted) may stand.
-async fn on_disk(tx: &mut Tx, run: &Run, keys: &[u64], numbers: &mut Vec<i64>) -> Result<(), StoreError> {
-    let places: BTreeSet<usize> =
-        keys.iter().flat_map(|key| key_run::chunks_with(&run.firsts, *key)).collect();
+async fn on_disk(
+    tx: &mut Tx,
+    run: &Run,
+    firsts: &[u64],
+    keys: &[u64],
+    numbers: &mut Vec<i64>,
+) -> Result<(), StoreError> {
+    let places: BTreeSet<usize> = keys.iter().flat_map(|key| key_run::chunks_with(firsts, *key)).collect();
     let places: Vec<Bind> =
         places.into_iter().map(|at| Bind::int((run.id << PLACE_BITS) + at as i64)).collect();
     for places in places.chunks(IDS) {

@@ -16,6 +16,8 @@ const CHUNK: usize = 512;
 const FILTER_BITS: usize = 12;
 /// Words of a block of the filter: one line of the processor's cache.
 const BLOCK: usize = 8;
+/// Words of a piece of the filter: what is read of one that is not in memory.
+const PIECE: usize = 16 * BLOCK;
 /// Bits that a key sets in its block.
 const PROBES: u32 = 6;
 
@@ -145,7 +147,7 @@ impl Filter {
         let blocks = (distinct * FILTER_BITS).div_ceil(BLOCK * 64).max(1);
         let mut filter = Filter(vec![0; blocks * BLOCK]);
         for key in pairs.chunk_by(|a, b| a.0 == b.0).map(|same| same[0].0) {
-            let (block, bits) = filter.place(key);
+            let (block, bits) = place(key, blocks);
             for (word, bit) in bits {
                 filter.0[block + word] |= bit;
             }
@@ -155,20 +157,41 @@ impl Filter {
 
     /// False only if the key is not there.
     pub(super) fn may_hold(&self, key: u64) -> bool {
-        let (block, mut bits) = self.place(key);
+        let (block, mut bits) = place(key, self.blocks());
         bits.all(|(word, bit)| self.0.get(block + word).is_some_and(|held| held & bit != 0))
     }
 
-    fn place(&self, key: u64) -> (usize, impl Iterator<Item = (usize, u64)> + use<>) {
-        let blocks = (self.0.len() / BLOCK) as u64;
-        let mut hash = key.wrapping_mul(0xd6e8_feb8_6659_fd93);
-        hash ^= hash >> 32;
-        let block = ((hash & 0xffff_ffff) * blocks) >> 32;
-        let bits = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let of_probe = move |probe: u32| ((bits >> (probe * 9 + 10)) & 0x1ff) as usize;
-        let places = (0..PROBES).map(move |probe| (of_probe(probe) / 64, 1 << (of_probe(probe) % 64)));
-        (block as usize * BLOCK, places)
+    pub(super) fn blocks(&self) -> usize {
+        self.0.len() / BLOCK
     }
+
+    /// In order, as bytes.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.0.chunks(PIECE).map(words_to_bytes)
+    }
+}
+
+/// In which piece of a filter of so many blocks a key would be.
+pub(super) fn piece_of(key: u64, blocks: usize) -> usize {
+    place(key, blocks).0 / PIECE
+}
+
+/// Of that piece: false only if the key is not there.
+pub(super) fn piece_may_hold(piece: &[u64], key: u64, blocks: usize) -> bool {
+    let (block, mut bits) = place(key, blocks);
+    bits.all(|(word, bit)| piece.get(block % PIECE + word).is_some_and(|held| held & bit != 0))
+}
+
+/// The first word of a key's block, and which bits of which of its words the key sets.
+fn place(key: u64, blocks: usize) -> (usize, impl Iterator<Item = (usize, u64)> + use<>) {
+    let blocks = blocks as u64;
+    let mut hash = key.wrapping_mul(0xd6e8_feb8_6659_fd93);
+    hash ^= hash >> 32;
+    let block = ((hash & 0xffff_ffff) * blocks) >> 32;
+    let bits = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let of_probe = move |probe: u32| ((bits >> (probe * 9 + 10)) & 0x1ff) as usize;
+    let places = (0..PROBES).map(move |probe| (of_probe(probe) / 64, 1 << (of_probe(probe) % 64)));
+    (block as usize * BLOCK, places)
 }
 
 #[cfg(test)]
@@ -209,6 +232,19 @@ mod tests {
         assert!(filter.0.len() * 64 <= 51_000 * FILTER_BITS);
         let wrong = (1_000_000..1_100_000).filter(|n| filter.may_hold(short(*n))).count();
         assert!(wrong < 1_000, "{wrong} of 100,000");
+    }
+
+    #[test]
+    fn a_piece_of_the_filter_says_what_the_whole_says() {
+        let mut pairs: Vec<Pair> = (0..5_000).map(|n| (short(n), n)).collect();
+        pairs.sort_unstable();
+        let filter = write(&pairs).filter;
+        let pieces: Vec<Vec<u64>> = filter.pieces().map(|piece| words_of_bytes(&piece)).collect();
+        assert!(pieces.len() > 5);
+        for key in (0..20_000).map(short) {
+            let piece = &pieces[piece_of(key, filter.blocks())];
+            assert_eq!(piece_may_hold(piece, key, filter.blocks()), filter.may_hold(key));
+        }
     }
 
     #[test]

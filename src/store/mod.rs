@@ -13,7 +13,7 @@
 //! | `backup`, `seal` | a data directory as one file, and back |
 //! | `office` | who may derive |
 //! | `apply`, `call_rows`, `connections`, `derived` | what the correlator writes, and what it asks for |
-//! | `key_index`, `key_run` | which calls stand under which keys |
+//! | `key_index`, `key_run`, `key_held` | which calls stand under which keys |
 //! | `party`, `remembered` | texts as numbers; what a process keeps in memory of what never changes |
 //! | `calls`, `findings`, `coverage` | questions |
 //! | `places`, `select` | where calls stand that match a filter, and the filters as SQL |
@@ -50,6 +50,7 @@ mod findings;
 mod heard;
 mod journal;
 mod kept;
+mod key_held;
 mod key_index;
 mod key_run;
 mod location;

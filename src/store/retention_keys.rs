@@ -4,7 +4,8 @@
 
 use super::call_rows::BUCKET_BITS;
 use super::error::inconsistent;
-use super::key_index::{self, PLACE_BITS, Run, UNFINISHED};
+use super::key_held::{self, Run, Span};
+use super::key_index::{self, CHUNKS, FILTERS, PLACE_BITS, UNFINISHED};
 use super::key_run::{self, Pair, Written};
 use super::retention::{marks, pause};
 use super::statement::{Bind, Tx, stmt};
@@ -16,7 +17,7 @@ use tokio::time::Instant;
 /// Rows that one step looks at.
 const ROWS: i64 = 4_096;
 /// Chunks of keys that one step deletes.
-const CHUNKS: i64 = 1_024;
+const STRAY: i64 = 1_024;
 /// Chunks of keys that one step writes: about a megabyte.
 const WRITTEN: usize = 256;
 /// Keys per call above which most keys of a run lead nowhere: calls have about ten.
@@ -26,7 +27,8 @@ impl Store {
     pub(super) async fn tidy_up(&self) -> Result<(), StoreError> {
         self.remove_empty_buckets().await?;
         self.remove_runs().await?;
-        self.remove_stray_chunks().await?;
+        self.remove_strays("key_chunk").await?;
+        self.remove_strays("key_filter").await?;
         self.remove_measures().await?;
         self.give_back_pages().await
     }
@@ -101,9 +103,9 @@ impl Store {
         if !live.is_empty() && pairs <= KEYS_PER_CALL * live.len() as i64 {
             return Ok(false);
         }
-        let kept: Vec<Pair> = match live.is_empty() {
-            true => Vec::new(),
-            false => all(&mut snapshot, id).await?.1,
+        let (run, kept) = match live.is_empty() {
+            true => (None, Vec::new()),
+            false => all(&mut snapshot, id).await.map(|(run, kept)| (Some(run), kept))?,
         };
         drop(snapshot);
         let kept: Vec<Pair> = kept.into_iter().filter(|(_, number)| live.contains(number)).collect();
@@ -111,12 +113,12 @@ impl Store {
         if !kept.is_empty() && kept.len() as i64 * 2 > pairs {
             return Ok(false);
         }
-        self.put_in_place_of(id, &kept).await
+        self.put_in_place_of(id, &kept, run.and_then(|run| run.span)).await
     }
 
     /// What is kept of a run, step by step under a number of its own, which nobody reads before it takes the place of the run in the last
     /// step. The chunks of the run go afterwards: nothing leads to them any more.
-    async fn put_in_place_of(&self, id: i64, kept: &[Pair]) -> Result<bool, StoreError> {
+    async fn put_in_place_of(&self, id: i64, kept: &[Pair], span: Option<Span>) -> Result<bool, StoreError> {
         let new = match kept.is_empty() {
             true => None,
             false => match self.write_beside(kept).await? {
@@ -131,7 +133,7 @@ impl Store {
             return Ok(false);
         }
         if let Some((new, written)) = new
-            && !key_index::begin_to_count(&mut tx, new, kept, &written).await?
+            && !key_index::begin_to_count(&mut tx, new, kept, &written, span).await?
         {
             return Ok(false);
         }
@@ -149,32 +151,31 @@ impl Store {
         key_index::write_unfinished(&mut tx, id).await?;
         tx.commit().await?;
         let mut written = key_run::write(kept);
-        let mut place = id << PLACE_BITS;
-        let mut chunks = std::mem::take(&mut written.chunks).into_iter().peekable();
-        while chunks.peek().is_some() {
-            let began = Instant::now();
-            let some: Vec<Vec<u8>> = chunks.by_ref().take(WRITTEN).collect();
-            let mut tx = self.begin_derived().await?;
-            let hold = stmt("update key_run set pairs = pairs where id = ?").int(id);
-            if tx.execute(hold).await? == 0 {
-                return Ok(None);
+        let pieces = if key_index::in_pieces(kept) { written.filter.pieces().collect() } else { Vec::new() };
+        for (target, rows) in [(CHUNKS, std::mem::take(&mut written.chunks)), (FILTERS, pieces)] {
+            // A place and its bytes.
+            for rows in key_index::placed(id, rows).chunks(2 * WRITTEN) {
+                let began = Instant::now();
+                let mut tx = self.begin_derived().await?;
+                let hold = stmt("update key_run set pairs = pairs where id = ?").int(id);
+                if tx.execute(hold).await? == 0 {
+                    return Ok(None);
+                }
+                tx.insert(&target, rows.to_vec()).await?;
+                tx.commit().await?;
+                pause(began).await;
             }
-            let count = some.len() as i64;
-            key_index::write_chunks(&mut tx, place, some).await?;
-            tx.commit().await?;
-            place += count;
-            pause(began).await;
         }
         Ok(Some((id, written)))
     }
 
-    /// Chunks of runs that are no more: leaps from run to run.
-    async fn remove_stray_chunks(&self) -> Result<(), StoreError> {
+    /// Chunks, or pieces of filters, of runs that are no more: leaps from run to run.
+    async fn remove_strays(&self, table: &'static str) -> Result<(), StoreError> {
         let mut from = 0;
         loop {
             let mut snapshot = self.snapshot().await?;
-            let select =
-                stmt("select place from key_chunk where place >= ? order by place limit 1").int(from);
+            let select = format!("select place from {table} where place >= ? order by place limit 1");
+            let select = stmt(select).int(from);
             let Some((place,)) = snapshot.rows::<(i64,)>(select).await?.first().copied() else {
                 return Ok(());
             };
@@ -188,8 +189,9 @@ impl Store {
             }
             let began = Instant::now();
             let mut tx = self.begin_derived().await?;
-            let upto = (place + CHUNKS).min((id + 1) << PLACE_BITS);
-            let delete = stmt("delete from key_chunk where place >= ? and place < ?").int(place).int(upto);
+            let upto = (place + STRAY).min((id + 1) << PLACE_BITS);
+            let delete = format!("delete from {table} where place >= ? and place < ?");
+            let delete = stmt(delete).int(place).int(upto);
             tx.execute(delete).await?;
             tx.commit().await?;
             from = upto;
@@ -199,7 +201,7 @@ impl Store {
 }
 
 async fn all(tx: &mut Tx, id: i64) -> Result<(Run, Vec<Pair>), StoreError> {
-    let run = key_index::read(tx, id).await?;
+    let run = key_held::read(tx, id).await?;
     let pairs = key_index::all_pairs(tx, &run).await?;
     Ok((run, pairs))
 }

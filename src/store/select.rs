@@ -131,7 +131,7 @@ impl Store {
             named.principals = Some(self.principals_called(tx, subject).await?);
         }
         if let Some(trace) = &filter.trace_id {
-            named.calls = Some(self.numbers_under(tx, &[super::call_rows::trace_key(trace)]).await?);
+            named.calls = Some(self.numbers_under(tx, &[super::call_rows::trace_key(trace)], None).await?);
         }
         Ok(named)
     }

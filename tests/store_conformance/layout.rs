@@ -121,3 +121,62 @@ async fn pages(bed: &Bed, filter: &CallFilter, order: Order, limit: u32) -> Vec<
         }
     }
 }
+
+/// More than stand in a run that is always held.
+pub async fn calls_are_found_whether_the_filters_are_held_or_read_in_pieces(bed: &Bed) {
+    let with_keys = |n: u32| {
+        let keys = (0..60).map(|key| (i64::from(n) * 60 + key) * 104_729).collect();
+        IndexedCall { keys, ..indexed(call(n, i64::from(n))) }
+    };
+    derive(&bed.store, Change { upserts: (0..1_500).map(with_keys).collect(), ..Change::default() }).await;
+    assert_eq!(bed.bytes("select filter from key_run").await, [Vec::<u8>::new()]);
+    assert!(bed.bytes("select bytes from key_filter").await.len() > 100);
+    let reader = bed.another().await;
+    reader.hold_keys(0);
+    let first = HOUR.plus_us(-1);
+    for store in [&bed.store, &reader, &bed.another().await] {
+        for n in (0..1_500_i64).step_by(111) {
+            let keys: Vec<i64> = (0..60).map(|key| (n * 60 + key) * 104_729).collect();
+            let missing: Vec<i64> = keys.iter().map(|key| key + 1).collect();
+            assert_eq!(ids(&store.calls_by_key(&keys[7..8]).await.unwrap()), [id(n as u32)]);
+            assert_eq!(ids(&store.calls_by_key(&keys).await.unwrap()), [id(n as u32)]);
+            assert!(store.calls_by_key(&missing).await.unwrap().is_empty());
+        }
+        // So many that the filter is read whole.
+        let many: Vec<i64> = (0..1_500).map(|n| n * 60 * 104_729).collect();
+        assert_eq!(store.calls_by_key_near(&many, first, first).await.unwrap().len(), 1_500);
+    }
+}
+
+pub async fn what_is_looked_for_near_a_time_is_found_there_and_need_not_be_found_elsewhere(bed: &Bed) {
+    const DAY: i64 = 86_400_000_000;
+    let at = |n: u32, day: i64| IndexedCall { keys: vec![7, i64::from(n)], ..indexed(call(n, day * DAY)) };
+    for (n, day) in [(1, 0), (2, 10), (3, 20)] {
+        derive(&bed.store, Change { upserts: vec![at(n, day)], ..Change::default() }).await;
+    }
+    let near = async |store: &Store, days: [i64; 2]| {
+        let [first, last] = days.map(|day| HOUR.plus_us(day * DAY));
+        ids(&store.calls_by_key_near(&[7], first, last).await.unwrap())
+    };
+    for store in [&bed.store, &bed.another().await] {
+        assert_eq!(near(store, [0, 0]).await, [id(1)]);
+        assert_eq!(near(store, [11, 12]).await, [id(2)]);
+        assert_eq!(near(store, [5, 6]).await, []);
+        assert_eq!(near(store, [9, 19]).await, [id(2), id(3)]);
+        assert_eq!(ids(&store.calls_by_key(&[7]).await.unwrap()), [id(1), id(2), id(3)]);
+        assert_eq!(store.call_by_leg(&id(3), LATER).await.unwrap().map(|call| call.id), Some(id(3)));
+    }
+    // Written again on another day, it is there once.
+    derive(&bed.store, Change { upserts: vec![at(2, 11)], ..Change::default() }).await;
+    assert_eq!(bed.store.totals().await.unwrap().calls, 3);
+    // What is merged lies in the time of all of it.
+    for n in 4..40 {
+        derive(&bed.store, Change { upserts: vec![at(n, 30)], ..Change::default() }).await;
+    }
+    let merged = near(&bed.another().await, [30, 30]).await;
+    assert!((4..40).all(|n| merged.contains(&id(n))), "{merged:?}");
+    assert!(near(&bed.another().await, [50, 60]).await.is_empty());
+    // Where an older calltrail wrote, nobody knows of which time the calls are.
+    bed.alter("update key_run set first_us = null, last_us = null").await;
+    assert_eq!(near(&bed.another().await, [50, 60]).await.len(), 39);
+}
