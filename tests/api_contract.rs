@@ -137,7 +137,10 @@ fn each_filter_gives_exactly_the_rows_that_say_so() {
         ("decision=deny".to_owned(), Box::new(denied)),
         ("finding=denied".to_owned(), Box::new(found)),
         ("basis=single".to_owned(), Box::new(|c| c["basis"] == "single")),
-        ("status=2xx".to_owned(), Box::new(|c| c["status"].as_i64().is_some_and(|s| s / 100 == 2))),
+        (
+            "status=2xx".to_owned(),
+            Box::new(|c| c["outcome"]["status"].as_i64().is_some_and(|s| s / 100 == 2)),
+        ),
         (format!("trace={trace}"), Box::new(|c| c["trace_id"] == trace)),
         (format!("principal={principal}"), Box::new(|c| c["principal"]["subject"] == principal)),
         (format!("from={start}"), Box::new(|c| c["start"].as_str().unwrap() >= start.as_str())),

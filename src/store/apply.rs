@@ -57,8 +57,8 @@ impl Store {
         let packed = self.pack(upserts.values().map(|indexed| &*indexed.call)).await?;
         let mut tx = self.begin_derived().await?;
         let Moved { first_number, next_run, removals, frozen } = move_position(&mut tx, change).await?;
-        let span = span_of(&upserts);
-        let old = self.old_calls(&mut tx, &upserts, &change.removed, span).await?;
+        let span = spans(upserts.values()).reduce(Span::and);
+        let old = self.old_calls(&mut tx, &upserts, &change.removed).await?;
         journal::write(&mut tx, change, &old).await?;
         let findings_gone = delete_calls(&mut tx, &old).await?;
 
@@ -90,12 +90,13 @@ impl Store {
         tx: &mut Tx,
         upserts: &BTreeMap<CallId, &IndexedCall>,
         removed: &[CallId],
-        span: Option<Span>,
     ) -> Result<BTreeMap<CallId, i64>, StoreError> {
         let ids: BTreeSet<CallId> = upserts.keys().chain(removed).copied().collect();
         let keys: Vec<i64> = ids.iter().map(leg_key).collect();
         // What is removed has given its legs to what is written.
-        let numbers = self.numbers_under(tx, &keys, span.map(Span::a_day_wider)).await?;
+        let near = Span::days_around(spans(upserts.values()));
+        let near = (!near.is_empty()).then_some(&near[..]);
+        let numbers = self.numbers_under(tx, &keys, near).await?;
         let mut old = BTreeMap::new();
         for numbers in numbers.chunks(IDS) {
             let mut select = stmt("select number, id from call where number in ");
@@ -111,13 +112,12 @@ impl Store {
     }
 }
 
-/// By their own clocks, since by these whoever looks for them again knows them.
-fn span_of(upserts: &BTreeMap<CallId, &IndexedCall>) -> Option<Span> {
-    let of = |indexed: &&IndexedCall| {
+/// Of the calls and their legs, by their own clocks, since by these whoever looks for them again knows them.
+fn spans<'a>(upserts: impl Iterator<Item = &'a &'a IndexedCall>) -> impl Iterator<Item = Span> {
+    upserts.flat_map(|indexed| {
         let legs = indexed.call.legs.iter().map(|leg| Span::of(leg.start, leg.end()));
-        legs.fold(Span::of(indexed.call.start, indexed.call.end()), Span::and)
-    };
-    upserts.values().map(of).reduce(Span::and)
+        legs.chain([Span::of(indexed.call.start, indexed.call.end())])
+    })
 }
 
 pub(super) async fn reset(tx: &mut Tx) -> Result<Position, StoreError> {

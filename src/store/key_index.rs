@@ -56,7 +56,7 @@ impl Store {
         &self,
         tx: &mut Tx,
         keys: &[i64],
-        near: Option<Span>,
+        near: Option<&[Span]>,
     ) -> Result<Vec<i64>, StoreError> {
         let mut keys: Vec<u64> = keys.iter().map(|key| key_run::short(*key)).collect();
         keys.sort_unstable();
