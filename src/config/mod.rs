@@ -34,7 +34,7 @@ pub struct Config {
     pub retention: RetentionRules,
     pub limits: Limits,
     pub queue_bytes: usize,
-    /// See [`ServeOptions`](options::ServeOptions).
+    /// See [`ServeOptions`].
     pub key_memory_bytes: usize,
     pub max_connections: usize,
     /// How long a client may take to send the head of a request, and how long a connection may say nothing at all.

@@ -50,8 +50,8 @@ pub struct ServeOptions {
     /// Bytes of lines that may wait for the commit; above it senders are told 503 and to come back
     #[arg(long, value_name = "SIZE", env = "CALLTRAIL_QUEUE_BYTES", default_value = "1GiB", value_parser = bytes)]
     pub queue_bytes: usize,
-    /// Bytes of the filters by which calls are found under their ids that are held in memory, beyond what the join needs at once (a
-    /// day's: about 9 bytes per call); of the others pieces are read when they are asked for
+    /// Bytes of the filters by which calls are found under their ids that are held in memory (about 9 per call); of the others pieces are
+    /// read when they are asked for. Whoever joins holds up to 16 times as much
     #[arg(long, value_name = "SIZE", env = "CALLTRAIL_KEY_MEMORY_BYTES", default_value = "64MiB", value_parser = bytes)]
     pub key_memory_bytes: usize,
     /// Connections that are open at the same time; the others wait to be accepted

@@ -93,10 +93,7 @@ impl Store {
     ) -> Result<BTreeMap<CallId, i64>, StoreError> {
         let ids: BTreeSet<CallId> = upserts.keys().chain(removed).copied().collect();
         let keys: Vec<i64> = ids.iter().map(leg_key).collect();
-        // What is removed has given its legs to what is written.
-        let near = Span::days_around(spans(upserts.values()));
-        let near = (!near.is_empty()).then_some(&near[..]);
-        let numbers = self.numbers_under(tx, &keys, near).await?;
+        let numbers = self.numbers_under(tx, &keys, None).await?;
         let mut old = BTreeMap::new();
         for numbers in numbers.chunks(IDS) {
             let mut select = stmt("select number, id from call where number in ");

@@ -25,10 +25,10 @@ impl Store {
         first: Timestamp,
         last: Timestamp,
     ) -> Result<Vec<Arc<Call>>, StoreError> {
-        self.calls_under(keys, Some(&[Span::of(first, last).a_day_wider()])).await
+        self.calls_under(keys, Some(Span::of(first, last).a_day_wider())).await
     }
 
-    async fn calls_under(&self, keys: &[i64], near: Option<&[Span]>) -> Result<Vec<Arc<Call>>, StoreError> {
+    async fn calls_under(&self, keys: &[i64], near: Option<Span>) -> Result<Vec<Arc<Call>>, StoreError> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
@@ -52,7 +52,7 @@ impl Store {
         &self,
         tx: &mut Tx,
         keys: &[i64],
-        near: Option<&[Span]>,
+        near: Option<Span>,
     ) -> Result<Vec<i64>, StoreError> {
         let mut within = Vec::new();
         for keys in keys.chunks(512) {

@@ -41,21 +41,6 @@ impl Span {
         Span { first_us: self.first_us.min(other.first_us), last_us: self.last_us.max(other.last_us) }
     }
 
-    /// A day around each, those in one that are no further apart: one clock that is far off makes nobody look through all that lies
-    /// between.
-    pub(super) fn days_around(spans: impl Iterator<Item = Span>) -> Vec<Span> {
-        let mut sorted: Vec<Span> = spans.map(Span::a_day_wider).collect();
-        sorted.sort_unstable_by_key(|span| span.first_us);
-        let mut apart: Vec<Span> = Vec::new();
-        for span in sorted {
-            match apart.last_mut() {
-                Some(before) if before.meets(span) => *before = before.and(span),
-                _ => apart.push(span),
-            }
-        }
-        apart
-    }
-
     fn meets(self, other: Span) -> bool {
         self.first_us <= other.last_us && other.first_us <= self.last_us
     }
@@ -115,7 +100,7 @@ impl Store {
     pub(super) async fn runs(
         &self,
         tx: &mut Tx,
-        near: Option<&[Span]>,
+        near: Option<Span>,
         at_once: bool,
     ) -> Result<Vec<Arc<Run>>, StoreError> {
         let ids: Vec<(i64,)> = tx.rows(stmt("select id from key_run where pairs > 0 order by id")).await?;
@@ -130,8 +115,7 @@ impl Store {
                 Some(run) => run.clone(),
                 None => self.remembered.remember_run(read(tx, id).await?),
             };
-            let is_near = |span: Span| near.is_none_or(|near| near.iter().any(|near| near.meets(span)));
-            if !run.span.is_none_or(is_near) {
+            if near.zip(run.span).is_some_and(|(near, span)| !near.meets(span)) {
                 continue;
             }
             let bytes = run.blocks * BLOCK_BYTES;

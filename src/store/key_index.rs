@@ -56,12 +56,12 @@ impl Store {
         &self,
         tx: &mut Tx,
         keys: &[i64],
-        near: Option<&[Span]>,
+        near: Option<Span>,
     ) -> Result<Vec<i64>, StoreError> {
         let mut keys: Vec<u64> = keys.iter().map(|key| key_run::short(*key)).collect();
         keys.sort_unstable();
         keys.dedup();
-        let runs = self.runs(tx, near, near.is_some() && keys.len() > FEW).await?;
+        let runs = self.runs(tx, near, keys.len() > FEW).await?;
         let (mut numbers, mut others) = (Vec::new(), Vec::new());
         for run in &runs {
             let Some(whole) = &run.whole else {
