@@ -10,8 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Legs that may wait: about two kilobytes each.
-const MOST_LEGS: usize = 60_000;
+/// Legs and rejects that may wait: about two kilobytes each.
+const MOST: usize = 60_000;
+/// What a line comes to at most, but for a Worker's that made many requests.
+const OF_A_LINE: usize = 2;
 pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Cheap to clone.
@@ -31,11 +33,29 @@ fn weight(decoded: &DecodedDelivery) -> usize {
 #[derive(Debug, Default)]
 struct Waiting {
     weight: usize,
+    /// Kept free for those who have been given room and are decoding yet.
+    reserved: usize,
     /// How many wait for room.
     held_back: usize,
     /// Nobody will take anything any more.
     closed: bool,
     deliveries: HashMap<DeliveryId, DecodedDelivery>,
+}
+
+/// Room for what is being decoded.
+#[derive(Debug)]
+pub struct Room {
+    of: Handover,
+    weight: usize,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if let Some(mut waiting) = self.of.waiting() {
+            waiting.reserved -= self.weight;
+        }
+        self.of.taken.notify_waiters();
+    }
 }
 
 impl Handover {
@@ -46,25 +66,33 @@ impl Handover {
 
     /// Whether a delivery of so many lines is worth being kept while it is decoded.
     pub fn has_room(&self, lines: usize) -> bool {
-        self.waiting().is_some_and(|waiting| waiting.weight + lines <= MOST_LEGS)
+        self.waiting().is_some_and(|waiting| waiting.weight + lines <= MOST)
     }
 
-    /// Waits until there is room for so many lines, or until that many are all that waits. For whoever can hold back what it sends.
-    pub async fn room(&self, lines: usize) {
-        let is_full =
-            || self.waiting().is_some_and(|w| !w.closed && w.weight > 0 && w.weight + lines > MOST_LEGS);
-        if !is_full() {
-            return;
-        }
-        self.hold_back(1);
-        while is_full() {
-            // What is taken between the look and the wait is seen at the next look.
-            tokio::select! {
-                () = self.taken.notified() => {}
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
+    /// Waits until there is room for so many lines, or until they would be all that waits, and keeps it free until the answer is
+    /// dropped. For whoever can hold back what it sends.
+    pub async fn room(&self, lines: usize) -> Room {
+        let weight = lines * OF_A_LINE;
+        if !self.reserve(weight) {
+            self.hold_back(1);
+            while !self.reserve(weight) {
+                // What is taken between the look and the wait is seen at the next look.
+                tokio::select! {
+                    () = self.taken.notified() => {}
+                    () = tokio::time::sleep(LOOK_AGAIN) => {}
+                }
             }
+            self.hold_back(-1);
         }
-        self.hold_back(-1);
+        Room { of: self.clone(), weight }
+    }
+
+    fn reserve(&self, weight: usize) -> bool {
+        let Some(mut waiting) = self.waiting() else { return true };
+        let held = waiting.weight + waiting.reserved;
+        let there_is_room = waiting.closed || held == 0 || held + weight <= MOST;
+        waiting.reserved += if there_is_room { weight } else { 0 };
+        there_is_room
     }
 
     fn hold_back(&self, more: isize) {
@@ -81,7 +109,7 @@ impl Handover {
     /// Before the delivery is committed, so that it is here when the correlator learns of it.
     pub fn offer(&self, id: DeliveryId, decoded: DecodedDelivery) {
         if let Some(mut waiting) = self.waiting()
-            && waiting.weight + weight(&decoded) <= MOST_LEGS
+            && waiting.weight + weight(&decoded) <= MOST
             && !waiting.closed
         {
             waiting.weight += weight(&decoded);

@@ -14,7 +14,7 @@ use crate::decode::frame;
 use crate::evidence::delivery_id;
 use crate::handover::Handover;
 use crate::ingest::http::{Account, Receipt};
-use crate::ingest::writer::{WriteError, Writer};
+use crate::ingest::writer::Writer;
 use crate::model::delivery::is_source_name;
 use crate::model::{Clock, CustomFormat, Delivery, SystemClock};
 use crate::store::{Commit, Store};
@@ -72,7 +72,7 @@ const IN_FLIGHT: usize = 8;
 
 /// Where pieces go.
 enum Target {
-    Data(Writer, Vec<CustomFormat>),
+    Data(Writer, Arc<[CustomFormat]>),
     Server(Remote),
 }
 
@@ -98,7 +98,7 @@ async fn into_data(args: &ImportArgs, inputs: Vec<Input>, store: &Store, rules: 
     let (writer, committed, task) = Writer::start(store.clone(), 64 * 1024 * 1024);
     let office = store.try_office().await?;
     let handover = if office.is_some() { Handover::here() } else { Handover::default() };
-    let target = Target::Data(writer.handing_over(handover.clone()), rules.formats.clone());
+    let target = Target::Data(writer.handing_over(handover.clone()), rules.formats.as_slice().into());
     let sending = async {
         let sent = send_all(args, inputs, &target).await;
         drop(target);
@@ -238,36 +238,44 @@ pub(super) fn gzip(body: &[u8]) -> std::io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-async fn commit(writer: &Writer, formats: &[CustomFormat], source: &str, piece: Piece) -> Result<Receipt> {
-    let delivery = Delivery {
-        id: delivery_id(source, piece.proxy.as_deref(), &piece.body),
-        source: source.to_owned(),
+async fn commit(
+    writer: &Writer,
+    formats: &Arc<[CustomFormat]>,
+    source: &str,
+    piece: Piece,
+) -> Result<Receipt> {
+    let source = source.to_owned();
+    let delivery = on_another_core(move || delivery(source, piece)).await??;
+    let room = writer.handover().room(delivery.lines.len()).await;
+    let (formats, handover) = (formats.clone(), writer.handover().clone());
+    let accounted = on_another_core(move || (account(&delivery, &formats, &handover), delivery));
+    let (mut receipt, delivery) = accounted.await?;
+    drop(room);
+    if !delivery.lines.is_empty() {
+        let committed = writer.write_when_there_is_room(delivery).await;
+        let committed = committed.map_err(|e| anyhow!("{e}; import again to go on where it stopped"))?;
+        receipt.duplicate = matches!(committed, Commit::Duplicate { .. });
+    }
+    Ok(receipt)
+}
+
+/// Pieces are cut and decoded side by side, and beside the joining of those before them.
+async fn on_another_core<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.context("decoding stopped")
+}
+
+fn delivery(source: String, piece: Piece) -> Result<Delivery> {
+    Ok(Delivery {
+        id: delivery_id(&source, piece.proxy.as_deref(), &piece.body),
         lines: frame::split(&piece.body, MAX_ELEMENTS).map_err(|_| {
             anyhow!(
                 "a JSON document of more than {MAX_ELEMENTS} elements: write one JSON object per line, as `jq -c .[]` does"
             )
         })?,
+        source,
         proxy: piece.proxy,
         received_at: SystemClock.now(),
-    };
-    let handover = writer.handover();
-    handover.room(delivery.lines.len()).await;
-    let mut receipt = tokio::task::block_in_place(|| account(&delivery, formats, handover));
-    if delivery.lines.is_empty() {
-        return Ok(receipt);
-    }
-    loop {
-        match writer.write(delivery.clone()).await {
-            Ok(Commit::Stored { .. }) => return Ok(receipt),
-            Ok(Commit::Duplicate { .. }) => {
-                receipt.duplicate = true;
-                return Ok(receipt);
-            }
-            // The queue holds our own pieces only: it empties by itself.
-            Err(WriteError::Overloaded) => tokio::time::sleep(Duration::from_millis(20)).await,
-            Err(error) => bail!("{error}; import again to go on where it stopped"),
-        }
-    }
+    })
 }
 
 /// What the delivery holds, in the words of the answer to an upload.

@@ -73,24 +73,47 @@ impl Writer {
     /// Returns only after the transaction that holds this delivery is durable. A caller that goes away meanwhile does not take
     /// its delivery back.
     pub async fn write(&self, delivery: Delivery) -> Result<Commit, WriteError> {
+        let room = Arc::clone(&self.room).try_acquire_many_owned(self.permits(&delivery));
+        self.write_in(room.map_err(|_| WriteError::Overloaded), delivery).await
+    }
+
+    /// The same for whoever can wait with what comes next: refuses nothing for want of room.
+    pub async fn write_when_there_is_room(&self, delivery: Delivery) -> Result<Commit, WriteError> {
+        let room = Arc::clone(&self.room).acquire_many_owned(self.permits(&delivery)).await;
+        self.write_in(room.map_err(|_| WriteError::Stopping), delivery).await
+    }
+
+    async fn write_in(
+        &self,
+        room: Result<OwnedSemaphorePermit, WriteError>,
+        delivery: Delivery,
+    ) -> Result<Commit, WriteError> {
         let id = delivery.id;
-        let written = self.enqueue(delivery).await;
+        let written = match room {
+            Ok(room) => self.enqueue(room, delivery).await,
+            Err(error) => Err(error),
+        };
         if !matches!(written, Ok(Commit::Stored { .. })) {
             self.handover.withdraw(&id);
         }
         written
     }
 
-    async fn enqueue(&self, delivery: Delivery) -> Result<Commit, WriteError> {
-        let bytes = delivery.lines.iter().map(|line| line.len() + LINE_OVERHEAD_BYTES).sum::<usize>();
-        let permits = u32::try_from(bytes.max(1)).unwrap_or(u32::MAX).min(self.room_bytes);
-        let room =
-            Arc::clone(&self.room).try_acquire_many_owned(permits).map_err(|_| WriteError::Overloaded)?;
+    fn permits(&self, delivery: &Delivery) -> u32 {
+        u32::try_from(bytes_of(delivery).max(1)).unwrap_or(u32::MAX).min(self.room_bytes)
+    }
+
+    async fn enqueue(&self, room: OwnedSemaphorePermit, delivery: Delivery) -> Result<Commit, WriteError> {
+        let bytes = bytes_of(&delivery);
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting { delivery, bytes, answer, _room: room };
         self.queue.send(waiting).map_err(|_| WriteError::Stopping)?;
         answered.await.unwrap_or(Err(WriteError::Stopping))
     }
+}
+
+fn bytes_of(delivery: &Delivery) -> usize {
+    delivery.lines.iter().map(|line| line.len() + LINE_OVERHEAD_BYTES).sum()
 }
 
 async fn run(store: Store, mut waiting: mpsc::UnboundedReceiver<Waiting>, committed: watch::Sender<u64>) {

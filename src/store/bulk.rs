@@ -36,6 +36,15 @@ impl Target {
     fn insert(&self) -> String {
         format!("insert into {} ({})", self.table, self.columns)
     }
+
+    /// Where no row can be there already, nothing of a statement need be undone alone: what fails takes the transaction with it.
+    /// Said so, SQLite keeps no journal of the statement.
+    fn insert_sqlite(&self) -> String {
+        match self.on_conflict {
+            "" => format!("insert or fail into {} ({})", self.table, self.columns),
+            _ => self.insert(),
+        }
+    }
 }
 
 impl Tx {
@@ -51,7 +60,7 @@ impl Tx {
 
 /// Sizes are powers of two, so that few texts are prepared.
 fn statements(target: &Target, values: Vec<Bind>) -> Vec<Stmt> {
-    let (width, head, row) = (target.width(), target.insert(), places(target.width()));
+    let (width, head, row) = (target.width(), target.insert_sqlite(), places(target.width()));
     let (mut left, mut statements, mut values) = (values.len() / width, Vec::new(), values.into_iter());
     while left > 0 {
         let take = SQLITE_ROWS.min(1 << left.ilog2());
