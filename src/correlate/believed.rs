@@ -15,7 +15,8 @@ pub fn taken_back(
     now: Timestamp,
     to: u64,
 ) -> Vec<JournalDraft> {
-    let same: BTreeMap<CallId, &Call> = calls.iter().filter(|c| replaced.contains_key(&c.id)).map(|c| (c.id, c)).collect();
+    let same: BTreeMap<CallId, &Call> =
+        calls.iter().filter(|c| replaced.contains_key(&c.id)).map(|c| (c.id, c)).collect();
     let changed: Vec<&Call> = replaced
         .values()
         .map(|old| &**old)

@@ -3,17 +3,19 @@
 use super::compat::{overlap, slack_of};
 use super::facts::{CONNECTION_SLACK_US, lone_mesh_server};
 use super::keys;
-use crate::model::{Call, CallId, Leg, LegId, SocketPair};
+use crate::model::{Call, CallId, Leg, SocketPair};
 use crate::store::{Store, StoreError};
-use std::collections::{BTreeMap, BTreeSet};
+use rayon::prelude::*;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// A closed set of legs, with the stored calls that it replaces.
 #[derive(Debug, Default)]
 pub struct Closure {
-    pub legs: BTreeMap<LegId, Vec<Leg>>,
+    /// Copies included.
+    pub legs: Vec<Leg>,
     pub replaced: BTreeMap<CallId, Arc<Call>>,
-    searched: BTreeSet<i64>,
+    searched: HashSet<i64>,
 }
 
 impl Closure {
@@ -27,8 +29,8 @@ impl Closure {
                 found.insert(call.id, call);
             }
             // What was found along a connection is judged against the leg that looked, so each leg looks for itself.
-            let mut by_socket: Vec<i64> = frontier.iter().flat_map(keys::along_connection).collect();
-            by_socket.sort_unstable();
+            let mut by_socket = of_all(&frontier, keys::along_connection);
+            by_socket.par_sort_unstable();
             by_socket.dedup();
             let mut looking: BTreeMap<&SocketPair, Vec<&Leg>> = BTreeMap::new();
             for leg in &frontier {
@@ -42,25 +44,16 @@ impl Closure {
                     found.insert(call.id, call);
                 }
             }
-            closure.add(frontier);
+            closure.legs.append(&mut frontier);
             frontier = closure.replace(found);
         }
         Ok(closure)
     }
 
-    /// The legs in one row, copies included.
-    pub fn all_legs(&self) -> impl Iterator<Item = &Leg> {
-        self.legs.values().flatten()
-    }
-
     fn unsearched(&mut self, legs: &[Leg]) -> Vec<i64> {
-        legs.iter().flat_map(keys::sought).filter(|key| self.searched.insert(*key)).collect()
-    }
-
-    fn add(&mut self, legs: Vec<Leg>) {
-        for leg in legs {
-            self.legs.entry(leg.id).or_default().push(leg);
-        }
+        let mut keys = of_all(legs, keys::sought);
+        keys.retain(|key| self.searched.insert(*key));
+        keys
     }
 
     /// Takes the calls that were not known yet and gives their legs as the next frontier.
@@ -74,6 +67,11 @@ impl Closure {
         }
         frontier
     }
+}
+
+/// The keys of all the legs, told on all cores.
+fn of_all(legs: &[Leg], keys: fn(&Leg) -> Vec<i64>) -> Vec<i64> {
+    legs.par_iter().flat_map_iter(keys).collect()
 }
 
 /// A call found along a connection matters when it could be the other side of the leg that looked, or when the leg may tell

@@ -8,40 +8,58 @@ use super::likeness::places::{self, Weighed};
 use super::listen::Reporters;
 use super::{keys, statistics};
 use crate::model::{Call, CallId, LegId, Timestamp};
-use crate::store::{Change, CoverageDelta, IndexedCall};
-use std::collections::BTreeSet;
+use crate::store::{Change, CoverageDelta, Heard, IndexedCall};
+use rayon::prelude::*;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// `calls` take the place of those that the closure replaces; of the stored `orphans` only the parent has changed.
 pub(super) fn difference(closure: &Closure, calls: Vec<Call>, orphans: Vec<Call>, facts: &Facts) -> Change {
     let undecided =
         closure.replaced.values().flat_map(|call| places::undecided(call)).map(|leg| leg.id).collect();
-    let to_be_weighed = |call: Call| {
+    let to_be_weighed = |call: Arc<Call>| {
         let unexplained = facts.is_outside_proxy(&call);
         indexed(call, unexplained, Weighed::NotYet, &undecided)
     };
-    let mut measured: Coverage = Coverage::new();
-    let (mut change, mut reporters) = (Change::default(), Reporters::default());
-    let kept: BTreeSet<CallId> = calls.iter().map(|c| c.id).collect();
-    for old in closure.replaced.values() {
-        coverage::count(&mut measured, old, -1);
-        reporters.count(old, -1);
-        if !kept.contains(&old.id) {
-            change.removed.push(old.id);
-        }
-    }
-    change.statistics = statistics::difference(closure.replaced.values().map(|call| &**call), calls.iter());
-    for call in calls {
-        coverage::count(&mut measured, &call, 1);
-        reporters.count(&call, 1);
-        if closure.replaced.get(&call.id).is_none_or(|old| **old != call) {
-            change.upserts.push(to_be_weighed(call));
-        }
-    }
-    change.upserts.extend(orphans.into_iter().map(to_be_weighed));
-    change.heard.reporters = reporters.changes();
-    change.coverage = measured.into_iter().filter(|(_, counts)| *counts != [0; 4]).map(delta).collect();
-    change
+    let calls: Vec<Arc<Call>> = calls.into_iter().map(Arc::new).collect();
+    let old = || closure.replaced.values().map(|call| &**call);
+    let new = || calls.iter().map(|call| &**call);
+    let is_changed = |call: &&Arc<Call>| closure.replaced.get(&call.id).is_none_or(|old| *old != **call);
+    let kept: HashSet<CallId> =
+        calls.iter().map(|c| c.id).filter(|id| closure.replaced.contains_key(id)).collect();
+    let (mut upserts, (statistics, (coverage, reporters))): (Vec<_>, _) = rayon::join(
+        || calls.par_iter().filter(is_changed).cloned().map(to_be_weighed).collect(),
+        || {
+            rayon::join(
+                || statistics::difference(old(), new()),
+                || (measured(old(), new()), reporters(old(), new())),
+            )
+        },
+    );
+    upserts.extend(orphans.into_iter().map(Arc::new).map(to_be_weighed));
+    let removed = old().map(|call| call.id).filter(|id| !kept.contains(id)).collect();
+    let heard = Heard { reporters, ..Heard::default() };
+    Change { upserts, removed, statistics, coverage, heard, ..Change::default() }
+}
+
+fn measured<'a>(
+    old: impl Iterator<Item = &'a Call>,
+    new: impl Iterator<Item = &'a Call>,
+) -> Vec<CoverageDelta> {
+    let mut measured = Coverage::new();
+    old.for_each(|call| coverage::count(&mut measured, call, -1));
+    new.for_each(|call| coverage::count(&mut measured, call, 1));
+    measured.into_iter().filter(|(_, counts)| *counts != [0; 4]).map(delta).collect()
+}
+
+fn reporters<'a>(
+    old: impl Iterator<Item = &'a Call>,
+    new: impl Iterator<Item = &'a Call>,
+) -> Vec<(String, String, i64)> {
+    let mut reporters = Reporters::default();
+    old.for_each(|call| reporters.count(call, -1));
+    new.for_each(|call| reporters.count(call, 1));
+    reporters.changes()
 }
 
 /// `unexplained`: as [`keys::of_call`] has it. `undecided`: legs about which likeness decided before.

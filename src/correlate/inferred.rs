@@ -72,11 +72,9 @@ async fn stored_orphans(
         times.iter().map(|(_, start, end)| (callee.clone(), (*start, *end)))
     });
     let mut orphans = BTreeMap::new();
-    for (identity, (from, to)) in merged(windows) {
-        for orphan in store.orphans(&identity, from, to, LIMIT).await? {
-            if !own.contains(&orphan.id) {
-                orphans.insert(orphan.id, Arc::unwrap_or_clone(orphan));
-            }
+    for orphan in store.orphans(&merged(windows), LIMIT).await? {
+        if !own.contains(&orphan.id) {
+            orphans.insert(orphan.id, Arc::unwrap_or_clone(orphan));
         }
     }
     Ok(orphans)

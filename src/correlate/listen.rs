@@ -8,9 +8,9 @@ use super::findings::EDGE_OBSERVER;
 use super::rules::Rules;
 use crate::decode::DecodedDelivery;
 use crate::model::source::{BlindWindow, ObserverRecord, SeenFormat, Source, source_key};
-use crate::model::{BlindReason, Call, Leg, ObserverKind, Timestamp};
+use crate::model::{BlindReason, Call, Identity, Leg, ObserverKind, Side, Timestamp};
 use crate::store::{DeliveryHead, Heard, Pulse, Silences, Store, StoreError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Who wrote a leg, by what source: source, kind, name, key of the workload that it calls its own.
@@ -43,20 +43,25 @@ impl Ear {
         source.rejects += new * decoded.rejects.len() as i64;
         source.first_received = source.first_received.min(received_at);
         source.last_received = source.last_received.max(received_at);
+        // Few wrote the many lines of a delivery: each is named once.
+        let mut voices: HashMap<Voice<'_>, Told> = HashMap::new();
         for (leg, fields) in decoded.legs.iter().zip(&decoded.fields) {
-            self.hear_leg(leg, *fields, new);
+            // A line cannot tell of a time after it came: a clock that says so is wrong.
+            let at = leg.end().min(leg.line.received_at);
+            self.latest = self.latest.max(at);
+            voices.entry(Voice::of(leg)).or_default().hear(leg, at, *fields);
+        }
+        for (voice, told) in voices {
+            self.add(voice, told, received_at, new);
         }
     }
 
-    fn hear_leg(&mut self, leg: &Leg, fields: i64, new: i64) {
-        // A line cannot tell of a time after it came: a clock that says so is wrong.
-        let at = leg.end().min(leg.line.received_at);
-        self.latest = self.latest.max(at);
-        for key in keys(leg) {
-            blind::add(self.minutes.entry(key).or_default(), at);
+    fn add(&mut self, voice: Voice<'_>, told: Told, received_at: Timestamp, new: i64) {
+        for key in voice.keys() {
+            let minutes = self.minutes.entry(key).or_default();
+            told.minutes.iter().for_each(|(hour, bits)| *minutes.entry(*hour).or_default() |= bits);
         }
-        let received_at = leg.line.received_at;
-        let who = (leg.line.source.clone(), leg.observer.kind, leg.observer.name.clone(), leg.local.key());
+        let who = (voice.source.clone(), voice.kind, voice.name.to_owned(), voice.local.key());
         let observer =
             self.observers.entry(who).or_insert_with_key(|(source, kind, name, identity)| ObserverRecord {
                 source: source.to_string(),
@@ -68,17 +73,10 @@ impl Ear {
                 last_received: received_at,
                 format: None,
             });
-        observer.legs += new;
+        observer.legs += new * told.legs;
         observer.first_received = observer.first_received.min(received_at);
         observer.last_received = observer.last_received.max(received_at);
-        if leg.observer.kind.is_proxy() {
-            let hour = at.hour();
-            observer.format = Some(match observer.format {
-                Some(seen) if seen.hour > hour => seen,
-                Some(seen) if seen.hour == hour => SeenFormat { hour, fields: seen.fields | fields },
-                _ => SeenFormat { hour, fields },
-            });
-        }
+        observer.format = together(observer.format, told.format);
     }
 
     /// What was heard, with the silences as they are now.
@@ -117,22 +115,74 @@ async fn silences(store: &Store, new: &[Pulse]) -> Result<Vec<Silences>, StoreEr
     Ok(all)
 }
 
-/// Under which names a leg's observer is heard: its source; the workload whose proxy it is, and the instance; or the edge.
-fn keys(leg: &Leg) -> Vec<String> {
-    let mut keys = vec![source_key(&leg.line.source)];
-    match leg.observer.kind {
-        ObserverKind::Worker => keys.push(EDGE_OBSERVER.to_owned()),
-        ObserverKind::Sidecar | ObserverKind::Gateway => {
-            keys.push(leg.local.key());
-            let own_end = leg.socket.as_ref().map(|socket| match leg.side {
-                crate::model::Side::Client => &socket.client,
-                crate::model::Side::Server => &socket.server,
-            });
-            keys.extend(own_end.map(|address| instance(&leg.local, host(address))));
+/// Whoever wrote a leg, as its line names him.
+#[derive(PartialEq, Eq, Hash)]
+struct Voice<'a> {
+    source: &'a Arc<str>,
+    kind: ObserverKind,
+    name: &'a str,
+    local: &'a Identity,
+    /// Of his own end of the connection.
+    host: Option<&'a str>,
+}
+
+impl<'a> Voice<'a> {
+    fn of(leg: &'a Leg) -> Self {
+        let own_end = leg.socket.as_ref().map(|socket| match leg.side {
+            Side::Client => &socket.client,
+            Side::Server => &socket.server,
+        });
+        Voice {
+            source: &leg.line.source,
+            kind: leg.observer.kind,
+            name: &leg.observer.name,
+            local: &leg.local,
+            host: own_end.map(|address| host(address)),
         }
-        ObserverKind::Zone => {}
     }
-    keys
+
+    /// Under which names he is heard: his source; the workload whose proxy it is, and the instance; or the edge.
+    fn keys(&self) -> Vec<String> {
+        let mut keys = vec![source_key(self.source)];
+        match self.kind {
+            ObserverKind::Worker => keys.push(EDGE_OBSERVER.to_owned()),
+            ObserverKind::Sidecar | ObserverKind::Gateway => {
+                keys.push(self.local.key());
+                keys.extend(self.host.map(|host| instance(self.local, host)));
+            }
+            ObserverKind::Zone => {}
+        }
+        keys
+    }
+}
+
+/// What one of them told in a delivery.
+#[derive(Default)]
+struct Told {
+    legs: i64,
+    minutes: Minutes,
+    format: Option<SeenFormat>,
+}
+
+impl Told {
+    fn hear(&mut self, leg: &Leg, at: Timestamp, fields: i64) {
+        self.legs += 1;
+        blind::add(&mut self.minutes, at);
+        if leg.observer.kind.is_proxy() {
+            self.format = together(self.format, Some(SeenFormat { hour: at.hour(), fields }));
+        }
+    }
+}
+
+/// The later hour's; of one hour all fields that were seen.
+fn together(one: Option<SeenFormat>, other: Option<SeenFormat>) -> Option<SeenFormat> {
+    match (one, other) {
+        (Some(one), Some(other)) if one.hour == other.hour => {
+            Some(SeenFormat { fields: one.fields | other.fields, ..one })
+        }
+        (Some(one), Some(other)) => Some(if one.hour > other.hour { one } else { other }),
+        (one, other) => one.or(other),
+    }
 }
 
 /// By which sources the proxies of parties report, counted over calls: a leg in a format without certificates is told by the
@@ -147,8 +197,8 @@ impl Reporters {
             let party = match leg.observer.kind {
                 ObserverKind::Worker => EDGE_OBSERVER.to_owned(),
                 ObserverKind::Sidecar | ObserverKind::Gateway => match leg.side {
-                    crate::model::Side::Client => call.caller.key(),
-                    crate::model::Side::Server => call.callee.key(),
+                    Side::Client => call.caller.key(),
+                    Side::Server => call.callee.key(),
                 },
                 ObserverKind::Zone => continue,
             };

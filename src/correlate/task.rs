@@ -14,12 +14,14 @@ use super::{Rules, assemble};
 use crate::decode::{DecodedDelivery, decode_delivery_in};
 use crate::handover::{self, Handover};
 use crate::model::{Call, Clock, CustomFormat, Leg, Timestamp};
-use crate::store::{Connection, DeliveryHead, Position, Store, StoreError, StoredDelivery, StoredReject};
+use crate::store::{
+    Change, Connection, DeliveryHead, Position, Store, StoreError, StoredDelivery, StoredReject,
+};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 
 /// Lines derived in one transaction: enough to share a statement, few enough to be seen soon.
@@ -231,7 +233,10 @@ impl<'a> Derivation<'a> {
         let counted = store.bygone().await?.counted;
         let Decoded { legs, rejects, ear } =
             decoded(store, heads, self.handover, &rules.formats, counted).await?;
-        let connections = connections(&legs);
+        let connecting = spawn_blocking({
+            let legs = legs.clone();
+            move || connections(&legs)
+        });
         let closure = Closure::around(store, legs, pairing_slack_us(rules)).await?;
         let facts = gather_facts(store, &closure).await?;
         let (mut calls, closure, facts) = assemble_apart(closure, facts, rules.clone()).await?;
@@ -242,11 +247,15 @@ impl<'a> Derivation<'a> {
         let bygone = store.bygone().await?;
         let changed_orphans = infer_parents(store, &closure.replaced, &mut calls).await?;
         bygone::withhold(&closure.replaced, &mut calls, bygone.calls_before);
-        let journal = taken_back(&closure.replaced, &calls, self.clock.now(), last);
-        let mut change = difference(&closure, calls, changed_orphans, &facts);
-        (change.journal, change.reaches_end) = (journal, lines < LINES_PER_STEP);
+        let now = self.clock.now();
+        let differing = spawn_blocking(move || {
+            let journal = taken_back(&closure.replaced, &calls, now, last);
+            Change { journal, ..difference(&closure, calls, changed_orphans, &facts) }
+        });
+        let mut change = ended(differing).await?;
+        change.reaches_end = lines < LINES_PER_STEP;
         ear.tell(store, &mut change.heard).await?;
-        (change.rejects, change.connections) = (rejects, connections);
+        (change.rejects, change.connections) = (rejects, ended(connecting).await?);
         (change.epoch, change.from, change.to) = (at.epoch, at.number, last);
         self.writing = Some(store.begin_to_apply(change));
         self.position.number = last;
@@ -260,11 +269,16 @@ async fn assemble_apart(
     facts: Facts,
     rules: Rules,
 ) -> Result<(Vec<Call>, Closure, Facts), StoreError> {
-    let joined = tokio::task::spawn_blocking(move || {
+    ended(spawn_blocking(move || {
         let legs = std::mem::take(&mut closure.legs);
-        (assemble(legs.into_values().flatten(), &facts, &rules), closure, facts)
-    });
-    joined.await.map_err(|e| StoreError::Other(format!("the join ended early: {e}")))
+        (assemble(legs, &facts, &rules), closure, facts)
+    }))
+    .await
+}
+
+/// What was worked out on another thread.
+async fn ended<T>(work: JoinHandle<T>) -> Result<T, StoreError> {
+    work.await.map_err(|e| StoreError::Other(format!("a step ended early: {e}")))
 }
 
 struct Decoded {
@@ -286,7 +300,7 @@ async fn decoded(
     let missing = heads.iter().zip(&handed).filter(|(_, handed)| handed.is_none());
     let stored = store.with_lines(missing.map(|(head, _)| head.clone()).collect()).await?;
     let formats = formats.to_vec();
-    let decoding = tokio::task::spawn_blocking(move || {
+    ended(spawn_blocking(move || {
         let decode = |d: &StoredDelivery| decode_delivery_in(&d.delivery, d.number, &formats);
         let mut stored = stored.par_iter().map(decode).collect::<Vec<_>>().into_iter();
         let mut all = Decoded { legs: Vec::new(), rejects: Vec::new(), ear: Ear::default() };
@@ -294,8 +308,8 @@ async fn decoded(
             all.add(head, handed.or_else(|| stored.next()).unwrap_or_default(), counted);
         }
         all
-    });
-    decoding.await.map_err(|e| StoreError::Other(format!("decoding ended early: {e}")))
+    }))
+    .await
 }
 
 impl Decoded {
@@ -336,9 +350,10 @@ fn connections(legs: &[Leg]) -> Vec<Connection> {
 /// The connections that the closure's own client legs tell, and those that the store knows for server legs without one.
 pub(super) async fn gather_facts(store: &Store, closure: &Closure) -> Result<Facts, StoreError> {
     let mut facts = Facts::default();
-    facts.add_legs(closure.all_legs());
+    facts.add_legs(&closure.legs);
     let sockets: BTreeSet<_> = closure
-        .all_legs()
+        .legs
+        .iter()
         .filter(|l| l.is_mesh_server())
         .filter_map(|l| l.socket.clone().filter(|s| !facts.is_known(s, l.start, &l.peer)))
         .collect();

@@ -5,7 +5,7 @@
 //! there once rests on this, not on an index of all ids.
 
 use super::bulk::Target;
-use super::call_rows::{self, CallRows, leg_key};
+use super::call_rows::{CallRows, Named, leg_key};
 use super::distribution::{Origin, tables_of};
 use super::error::inconsistent;
 use super::key_held::Span;
@@ -62,8 +62,9 @@ impl Store {
         journal::write(&mut tx, change, &old).await?;
         let findings_gone = delete_calls(&mut tx, &old).await?;
 
-        let parties = self.numbered(&mut tx, call_rows::parties(upserts.values().copied())).await?;
-        let mut rows = CallRows::of(&upserts, packed, &parties, first_number);
+        let named = Named::of(upserts.values().copied());
+        let parties = self.numbered(&mut tx, &named.parties).await?;
+        let mut rows = CallRows::of(&upserts, packed, &named, &parties, first_number);
         let counts = [upserts.len() as i64 - old.len() as i64, rows.findings() - findings_gone];
         let (pairs, dead) = (std::mem::take(&mut rows.pairs), old.values().copied().collect());
         rows.write(&mut tx).await?;

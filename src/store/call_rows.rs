@@ -6,8 +6,8 @@ use super::packed_leg::Code;
 use super::party::Party;
 use super::statement::{Bind, Tx};
 use super::{IndexedCall, StoreError, index_text};
-use crate::model::{Call, CallId, Finding, TraceId};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use crate::model::{Call, CallId, Finding, Identity, IdentityKind, SpiffeId, TraceId};
+use std::collections::{BTreeMap, HashMap};
 
 /// Calls are written together in buckets of 65,536.
 pub(super) const BUCKET_BITS: u32 = 16;
@@ -59,13 +59,56 @@ pub(super) fn pairs_of(indexed: &IndexedCall, number: i64) -> impl Iterator<Item
     keys.map(move |key| (short(key), number))
 }
 
-/// Whoever the calls name.
-pub(super) fn parties<'a>(upserts: impl Iterator<Item = &'a IndexedCall>) -> BTreeSet<Party> {
-    let of = |indexed: &'a IndexedCall| {
-        let principal = indexed.call.principal.as_ref().map(|p| Party::of_principal(&p.principal.subject));
-        [Party::of(&indexed.call.caller), Party::of(&indexed.call.callee)].into_iter().chain(principal)
-    };
-    upserts.flat_map(of).collect()
+/// Whoever the calls name, each once, and for each call the places of its caller, callee and principal among them.
+pub(super) struct Named {
+    pub parties: Vec<Party>,
+    of_calls: Vec<[Option<usize>; 3]>,
+}
+
+/// A party as a call names it.
+#[derive(PartialEq, Eq, Hash)]
+enum Name<'a> {
+    Identity(IdentityKind, &'a str, Option<&'a SpiffeId>),
+    Principal(&'a str),
+}
+
+impl Named {
+    pub(super) fn of<'a>(upserts: impl Iterator<Item = &'a IndexedCall>) -> Named {
+        let (mut named, mut places) = (Named { parties: Vec::new(), of_calls: Vec::new() }, HashMap::new());
+        let mut by_party: HashMap<Party, usize> = HashMap::new();
+        let mut place_of = |name: Name<'a>, party: &dyn Fn() -> Party| {
+            *places.entry(name).or_insert_with(|| {
+                // Two names may come to one party.
+                let next = by_party.len();
+                *by_party.entry(party()).or_insert(next)
+            })
+        };
+        for indexed in upserts {
+            let call = &indexed.call;
+            let mut of = |identity: &'a Identity| {
+                let name = Name::Identity(identity.kind, &identity.name, identity.spiffe_id.as_ref());
+                place_of(name, &|| Party::of(identity))
+            };
+            let (caller, callee) = (of(&call.caller), of(&call.callee));
+            let principal = call.principal.as_ref().map(|p| p.principal.subject.as_str());
+            let principal = principal.map(|p| place_of(Name::Principal(p), &|| Party::of_principal(p)));
+            named.of_calls.push([Some(caller), Some(callee), principal]);
+        }
+        let mut parties: Vec<(Party, usize)> = by_party.into_iter().collect();
+        parties.sort_unstable_by_key(|(_, place)| *place);
+        named.parties = parties.into_iter().map(|(party, _)| party).collect();
+        named
+    }
+
+    /// For each call the numbers of its caller, callee and principal.
+    fn numbers<'a>(
+        &'a self,
+        numbers: &'a HashMap<Party, i64>,
+    ) -> impl Iterator<Item = [Option<i64>; 3]> + 'a {
+        let numbers: Vec<Option<i64>> =
+            self.parties.iter().map(|party| numbers.get(party).copied()).collect();
+        self.of_calls.iter().map(move |places| places.map(|place| place.and_then(|place| numbers[place])))
+    }
 }
 
 /// Digit of a status class; 0 where no status was seen.
@@ -85,6 +128,7 @@ impl CallRows {
     pub(super) fn of(
         upserts: &BTreeMap<CallId, &IndexedCall>,
         packed: Vec<Vec<u8>>,
+        named: &Named,
         parties: &HashMap<Party, i64>,
         first_number: i64,
     ) -> CallRows {
@@ -94,16 +138,17 @@ impl CallRows {
             buckets: BTreeMap::new(),
             pairs: Vec::with_capacity(upserts.len() * 10),
         };
-        for ((number, indexed), packed) in (first_number..).zip(upserts.values()).zip(packed) {
-            rows.add(number, indexed, packed, |party| parties.get(&party).copied().unwrap_or(0));
+        let upserts = (first_number..).zip(upserts.values()).zip(packed);
+        for (((number, indexed), packed), parties) in upserts.zip(named.numbers(parties)) {
+            rows.add(number, indexed, packed, parties);
         }
         rows
     }
 
-    fn add(&mut self, number: i64, indexed: &IndexedCall, packed: Vec<u8>, of: impl Fn(Party) -> i64) {
+    fn add(&mut self, number: i64, indexed: &IndexedCall, packed: Vec<u8>, parties: [Option<i64>; 3]) {
         let call = &indexed.call;
-        let (caller, callee) = (of(Party::of(&call.caller)), of(Party::of(&call.callee)));
-        let principal = call.principal.as_ref().map(|p| of(Party::of_principal(&p.principal.subject)));
+        let [caller, callee, principal] = parties;
+        let (caller, callee) = (caller.unwrap_or(0), callee.unwrap_or(0));
         let (start_us, bucket) = (call.start.micros(), number >> BUCKET_BITS);
         self.calls.extend([
             Bind::int(number),

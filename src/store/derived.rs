@@ -2,13 +2,15 @@
 
 use super::key_held::Span;
 use super::statement::{Bind, Stmt, Tx, stmt};
-use super::{Order, Store, StoreError, select};
+use super::{Order, Store, StoreError, index_text, select};
 use crate::model::{Call, Timestamp};
 use std::sync::Arc;
 
 /// Most calls that one list of keys gives, newest first. A value that more calls share (a constant trace or request id) ties
 /// nothing any more, and must not make each step read all of history.
 const CALLS: usize = 20_000;
+/// Identities that are asked for at once.
+const KEYS: usize = 512;
 
 impl Store {
     /// All calls that carry any of the keys (a superset, since keys are hashes), each once, by id. They carry all their
@@ -88,21 +90,71 @@ impl Store {
         self.selected(&mut tx, select).await
     }
 
-    /// Orphans (see `IndexedCall::orphan`) made by an identity that started in `[from, to]`, by start, at most `limit`.
+    /// Orphans (see `IndexedCall::orphan`) made by an identity (its key) that started in its `[from, to]`: of each of these windows
+    /// the first `limit`, by start.
     pub async fn orphans(
         &self,
-        caller_key: &str,
-        from: Timestamp,
-        to: Timestamp,
+        windows: &[(String, (Timestamp, Timestamp))],
         limit: u32,
     ) -> Result<Vec<Arc<Call>>, StoreError> {
         let mut tx = self.snapshot().await?;
-        let callers = self.parties_of_key(&mut tx, caller_key).await?;
+        let mut orphans = Vec::new();
+        // Of most identities there are none: those of many are asked for at once.
+        for windows in windows.chunks(KEYS) {
+            match self.orphans_of_all(&mut tx, windows, limit).await? {
+                Some(found) => orphans.extend(found),
+                None => {
+                    for (identity, window) in windows {
+                        orphans.extend(self.orphans_of(&mut tx, identity, *window, limit).await?);
+                    }
+                }
+            }
+        }
+        Ok(orphans)
+    }
+
+    /// `None` where there are more than `limit` in the time of all windows together.
+    async fn orphans_of_all(
+        &self,
+        tx: &mut Tx,
+        windows: &[(String, (Timestamp, Timestamp))],
+        limit: u32,
+    ) -> Result<Option<Vec<Arc<Call>>>, StoreError> {
+        let callers = self.parties_of_keys(tx, windows.iter().map(|(identity, _)| identity.as_str())).await?;
+        let times = || windows.iter().map(|(_, window)| *window);
+        let bounds = times().map(|(from, _)| from).min().zip(times().map(|(_, to)| to).max());
+        let Some((from, to)) = bounds.filter(|_| !callers.is_empty()) else { return Ok(Some(Vec::new())) };
+        let mut select = stmt("select c.number from call c where c.orphan = 1");
+        select::one_of(&mut select, "c.caller", Some(&callers));
+        let first = " and c.start_us >= ? and c.start_us <= ? limit ?";
+        select.push(first, [from.micros(), to.micros(), i64::from(limit) + 1].map(Bind::int));
+        let mut found = self.selected(tx, select).await?;
+        if found.len() > limit as usize {
+            return Ok(None);
+        }
+        found.retain(|call| {
+            let key = call.caller.key();
+            windows.iter().any(|(identity, (from, to))| {
+                index_text(identity) == index_text(&key) && *from <= call.start && call.start <= *to
+            })
+        });
+        found.sort_unstable_by_key(|call| (call.start, call.id));
+        Ok(Some(found))
+    }
+
+    async fn orphans_of(
+        &self,
+        tx: &mut Tx,
+        caller_key: &str,
+        (from, to): (Timestamp, Timestamp),
+        limit: u32,
+    ) -> Result<Vec<Arc<Call>>, StoreError> {
+        let callers = self.parties_of_key(tx, caller_key).await?;
         let mut select = stmt("select c.number from call c where c.orphan = 1");
         select::one_of(&mut select, "c.caller", Some(&callers));
         let times = " and c.start_us >= ? and c.start_us <= ? order by c.start_us, c.id limit ?";
         select.push(times, [from.micros(), to.micros(), limit.into()].map(Bind::int));
-        self.selected(&mut tx, select).await
+        self.selected(tx, select).await
     }
 
     /// Asked for only while no change is being written.

@@ -37,10 +37,9 @@ impl Store {
     pub(super) async fn numbered(
         &self,
         tx: &mut Tx,
-        wanted: BTreeSet<Party>,
+        wanted: &[Party],
     ) -> Result<HashMap<Party, i64>, StoreError> {
-        let wanted: Vec<Party> = wanted.into_iter().collect();
-        let mut known = self.remembered.parties(&wanted);
+        let mut known = self.remembered.parties(wanted);
         let missing: Vec<&Party> = wanted.iter().filter(|party| !known.contains_key(*party)).collect();
         for missing in missing.chunks(ROWS) {
             let mut select = stmt("select id, key, name from party where key in ");
@@ -49,7 +48,7 @@ impl Store {
                 known.insert(Party { key, name }, id);
             }
         }
-        let new: Vec<&Party> = missing.into_iter().filter(|party| !known.contains_key(*party)).collect();
+        let new: BTreeSet<&Party> = missing.into_iter().filter(|party| !known.contains_key(*party)).collect();
         if new.is_empty() {
             return Ok(known);
         }
@@ -92,6 +91,21 @@ impl Store {
     /// The parties with a key, whatever they are called.
     pub(super) async fn parties_of_key(&self, tx: &mut Tx, key: &str) -> Result<Vec<i64>, StoreError> {
         let select = stmt("select id from party where key = ?").text(&index_text(key));
+        Ok(tx.rows::<(i64,)>(select).await?.into_iter().map(|(id,)| id).collect())
+    }
+
+    /// The same for all of the keys together, at most [`ROWS`].
+    pub(super) async fn parties_of_keys(
+        &self,
+        tx: &mut Tx,
+        keys: impl Iterator<Item = &str>,
+    ) -> Result<Vec<i64>, StoreError> {
+        let keys: BTreeSet<_> = keys.map(index_text).collect();
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut select = stmt("select id from party where key in ");
+        select.push_list(keys.iter().map(|key| Bind::text(key)).collect());
         Ok(tx.rows::<(i64,)>(select).await?.into_iter().map(|(id,)| id).collect())
     }
 

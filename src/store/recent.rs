@@ -27,10 +27,13 @@ impl Recent {
         if self.calls.insert(number, call).is_none() {
             self.order.push_back(number);
         }
-        while self.order.len() > CALLS {
-            let oldest = self.order.pop_front();
-            oldest.map(|number| self.calls.remove(&number));
-        }
+    }
+
+    /// What there is no room for any more. To be dropped where nobody waits: a call is many pieces of memory.
+    #[must_use]
+    fn surplus(&mut self) -> Vec<Arc<Call>> {
+        let surplus = self.order.len().saturating_sub(CALLS);
+        self.order.drain(..surplus).filter_map(|number| self.calls.remove(&number)).collect()
     }
 }
 
@@ -67,6 +70,9 @@ impl Store {
         for (number, indexed) in (first_number..).zip(new) {
             recent.hold(number, indexed.call.clone());
         }
+        let surplus = recent.surplus();
+        drop(recent);
+        rayon::spawn(move || drop(surplus));
     }
 
     /// The calls with these numbers, in their order, with all their findings; without those that are gone. `remember` what had to be
@@ -95,6 +101,7 @@ impl Store {
             }
             found.insert(number, call);
         }
+        drop(recent.map(|mut recent| recent.surplus()));
         Ok(numbers.iter().filter_map(|number| found.remove(number)).collect())
     }
 

@@ -83,7 +83,7 @@ impl Store {
         let marks = marks(tx).await?;
         let parties: BTreeSet<Party> =
             deltas.iter().flat_map(|(key, _)| [&key.caller, &key.callee]).map(party).collect();
-        let parties = self.numbered(tx, parties).await?;
+        let parties = self.numbered(tx, &Vec::from_iter(parties)).await?;
         let changes: Vec<(Place, Figures)> = spread(deltas, &parties, &marks).into_iter().collect();
         for changes in changes.chunks(ROWS) {
             let mut stored = stored(tx, changes).await?;

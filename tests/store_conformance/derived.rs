@@ -103,7 +103,7 @@ pub async fn a_replaced_call_leaves_no_keys_and_no_findings_behind(bed: &Bed) {
     let findings = bed.store.findings(&FindingFilter::default(), LATER, None, 10).await.unwrap();
     assert_eq!(findings.rows, []);
     assert_eq!(all(bed).await, [call(1, 9)]);
-    assert_eq!(bed.store.orphans(&service("web").key(), HOUR, LATER, 10).await.unwrap(), []);
+    assert_eq!(bed.store.orphans(&[(service("web").key(), (HOUR, LATER))], 10).await.unwrap(), []);
     let totals = bed.store.totals().await.unwrap();
     assert_eq!((totals.calls, totals.findings), (1, 0));
 }
@@ -168,7 +168,7 @@ pub async fn hostile_names_do_not_stop_the_correlator(bed: &Bed) {
         let page = bed.store.calls(&filter, LATER, Order::NewestFirst, None, 10).await.unwrap();
         assert!(page.rows == [hostile.clone()], "{} calls", page.rows.len());
     }
-    assert_eq!(bed.store.orphans(&party().key(), HOUR, HOUR, 10).await.unwrap().len(), 1);
+    assert_eq!(bed.store.orphans(&[(party().key(), (HOUR, HOUR))], 10).await.unwrap().len(), 1);
     assert_eq!(bed.store.rejects(10).await.unwrap()[0].detail, "a \u{fffd} stood there");
 }
 
@@ -219,8 +219,16 @@ pub async fn calls_are_found_by_party_and_time(bed: &Bed) {
     let upserts = vec![orphan(3, 30, true), orphan(1, 10, true), orphan(2, 20, false), indexed(other)];
     derive(&bed.store, Change { upserts, ..Change::default() }).await;
     let at = |us| HOUR.plus_us(us);
-    let orphans = bed.store.orphans(&service("web").key(), at(0), at(30), 9).await.unwrap();
+    let orphans = bed.store.orphans(&[(service("web").key(), (at(0), at(30)))], 9).await.unwrap();
     assert_eq!(ids(&orphans), [id(1), id(3)]);
+    let first = bed.store.orphans(&[(service("web").key(), (at(0), at(30)))], 1).await.unwrap();
+    assert_eq!(ids(&first), [id(1)], "of a window in which there are too many the first");
+    let windows = [(10, 10), (11, 29), (30, 31)].map(|(from, to)| (service("web").key(), (at(from), at(to))));
+    let others = [(service("api").key(), (at(0), at(30))), (service("nobody").key(), (at(0), at(30)))];
+    for limit in [2, 1] {
+        let found = bed.store.orphans(&[&windows[..], &others].concat(), limit).await.unwrap();
+        assert_eq!(ids(&found), [id(1), id(3)], "each in its own window, whether asked for together or not");
+    }
 }
 
 pub async fn what_an_identity_was_serving_is_found_by_the_time_of_serving(bed: &Bed) {

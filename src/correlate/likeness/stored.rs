@@ -106,9 +106,7 @@ async fn weigh_minute(
 
     let mut closure = Closure::default();
     let read = found.not_weighed.iter().map(|id| &found.around.calls[id]);
-    for leg in rejoin::legs_of(changes.replaced.values().chain(read).map(|call| &**call)) {
-        closure.legs.entry(leg.id).or_default().push(leg);
-    }
+    closure.legs.extend(rejoin::legs_of(changes.replaced.values().chain(read).map(|call| &**call)));
     let facts = gather_facts(store, &closure).await?;
     let mut calls = changes.calls(&found.around, &facts, rules);
     closure.replaced = changes.replaced;

@@ -12,7 +12,7 @@ use crate::store::{Store, StoreError};
 pub async fn explain(store: &Store, rules: &Rules, call: &Call) -> Result<Option<Why>, StoreError> {
     let mut closure = Closure::around(store, call.legs.clone(), pairing_slack_us(rules)).await?;
     for near in store.calls_by_key(&alike::neighbours(call)).await? {
-        near.legs.iter().for_each(|leg| closure.legs.entry(leg.id).or_default().push(leg.clone()));
+        closure.legs.extend(near.legs.iter().cloned());
         closure.replaced.insert(near.id, near);
     }
     let facts = gather_facts(store, &closure).await?;
@@ -21,12 +21,11 @@ pub async fn explain(store: &Store, rules: &Rules, call: &Call) -> Result<Option
     if let Some(parent) = inferred
         && let Some(parent) = store.call_by_leg(&parent, crate::model::Timestamp::MAX).await?
     {
-        parent.legs.into_iter().for_each(|leg| closure.legs.entry(leg.id).or_default().push(leg));
+        closure.legs.extend(parent.legs);
     }
     let (rules, leg) = (rules.clone(), call.id);
     let joined = tokio::task::spawn_blocking(move || {
-        let legs = closure.legs.into_values().flatten();
-        Joined::new(legs, &facts, &rules).with_alike(&closure.replaced).explain(&leg, inferred)
+        Joined::new(closure.legs, &facts, &rules).with_alike(&closure.replaced).explain(&leg, inferred)
     });
     joined.await.map_err(|e| StoreError::Other(format!("the explanation ended early: {e}")))
 }
