@@ -4,6 +4,7 @@
 use super::packed_leg::owned;
 use crate::model::{SignedPrincipal, SpanId, Timestamp, TraceId};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// An id that somebody chose.
 #[derive(Serialize, Deserialize)]
@@ -18,12 +19,12 @@ impl<'a> IdRow<'a> {
     pub(super) fn of(text: Option<&'a String>) -> Option<Self> {
         let text = text?.as_str();
         let row = match text.len() {
-            36 => hex::decode(text.replace('-', "")).ok().and_then(|b| b.try_into().ok()).map(IdRow::Uuid),
-            16 => hex::decode(text).ok().and_then(|b| b.try_into().ok()).map(IdRow::Hex8),
-            32 => hex::decode(text).ok().and_then(|b| b.try_into().ok()).map(IdRow::Hex16),
+            36 => uuid(text.as_bytes()).map(IdRow::Uuid),
+            16 => bytes_of(text.as_bytes()).map(IdRow::Hex8),
+            32 => bytes_of(text.as_bytes()).map(IdRow::Hex16),
             _ => None,
         };
-        Some(row.filter(|row| row.text() == text).unwrap_or(IdRow::Text(text)))
+        Some(row.unwrap_or(IdRow::Text(text)))
     }
 
     pub(super) fn text(&self) -> String {
@@ -37,6 +38,24 @@ impl<'a> IdRow<'a> {
             }
         }
     }
+}
+
+/// The bytes of hexadecimal digits in lower case: of others the same text would not come back.
+fn bytes_of<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    let is_lower = !digits.iter().any(u8::is_ascii_uppercase);
+    hex::decode_to_slice(digits, &mut bytes).ok().filter(|()| is_lower).map(|()| bytes)
+}
+
+/// The bytes of digits in groups of 8, 4, 4, 4 and 12 with a hyphen between them.
+fn uuid(text: &[u8]) -> Option<[u8; 16]> {
+    let (mut digits, mut at) = ([0; 32], 0);
+    for (place, group) in [(0, 8), (9, 4), (14, 4), (19, 4), (24, 12)] {
+        digits[at..at + group].copy_from_slice(text.get(place..place + group)?);
+        at += group;
+    }
+    let has_hyphens = [8, 13, 18, 23].iter().all(|place| text.get(*place) == Some(&b'-'));
+    bytes_of(&digits).filter(|_| has_hyphens)
 }
 
 /// The text of an id that is there.
@@ -72,7 +91,7 @@ impl<'a> From<&'a SignedPrincipal> for HeaderRow<'a> {
             key_id: h.key_id.as_deref(),
             audience: h.audience.as_deref(),
             signature: &h.signature,
-            signed_text: (h.signed_text != usual_text(h)).then_some(&h.signed_text),
+            signed_text: (!is_usual_text(h)).then_some(&h.signed_text),
         }
     }
 }
@@ -91,23 +110,48 @@ impl From<HeaderRow<'_>> for SignedPrincipal {
             signature: row.signature.to_owned(),
             signed_text: String::new(),
         };
-        header.signed_text = row.signed_text.map_or_else(|| usual_text(&header), str::to_owned);
+        header.signed_text = row.signed_text.map_or_else(
+            || {
+                let mut text = String::with_capacity(128);
+                // A string takes all that is written to it.
+                let _ = write_usual_text(&header, &mut text);
+                text
+            },
+            str::to_owned,
+        );
         header
     }
 }
 
 /// What is signed, as our own Worker writes it.
-fn usual_text(h: &SignedPrincipal) -> String {
+fn write_usual_text(h: &SignedPrincipal, to: &mut impl fmt::Write) -> fmt::Result {
     let (kind, subject, issued_ms) = (&h.principal_kind, &h.subject, h.issued_at.micros() / 1_000);
     match (&h.key_id, &h.audience) {
         (Some(key), Some(audience)) => {
             let (trace, span) = (h.trace_id, h.span_id);
-            format!(
+            write!(
+                to,
                 "{};kid={key};aud={audience};c={trace}-{span};p={kind}:{subject};t={issued_ms}",
                 h.version
             )
         }
-        _ => format!("{}.{}.{kind}:{subject}.{issued_ms}", h.trace_id, h.span_id),
+        _ => write!(to, "{}.{}.{kind}:{subject}.{issued_ms}", h.trace_id, h.span_id),
+    }
+}
+
+/// Told without writing it anywhere.
+fn is_usual_text(h: &SignedPrincipal) -> bool {
+    let mut rest = Rest(&h.signed_text);
+    write_usual_text(h, &mut rest).is_ok() && rest.0.is_empty()
+}
+
+/// What is left of a text after what is written, which must be how it goes on.
+struct Rest<'a>(&'a str);
+
+impl fmt::Write for Rest<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 = self.0.strip_prefix(text).ok_or(fmt::Error)?;
+        Ok(())
     }
 }
 
@@ -149,6 +193,8 @@ mod tests {
             signature: "mac".to_owned(),
             signed_text: format!("{}.{}.user:u-1.1795489010642", "07".repeat(16), "08".repeat(8)),
         };
+        let longer = SignedPrincipal { signed_text: format!("{}0", usual.signed_text), ..usual.clone() };
+        assert!(HeaderRow::from(&longer).signed_text.is_some());
         let unusual = SignedPrincipal { signed_text: "other".to_owned(), ..usual.clone() };
         assert!(HeaderRow::from(&usual).signed_text.is_none());
         for header in [usual, unusual] {
