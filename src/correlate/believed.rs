@@ -5,7 +5,7 @@
 use crate::model::{
     Believed, Call, CallId, CallPrincipal, Finding, JournalDraft, JournalEntry, Leg, LegId, Timestamp,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// What is to be written when `calls` take the place of `replaced` at `now`, as of the delivery `to`.
@@ -15,16 +15,16 @@ pub fn taken_back(
     now: Timestamp,
     to: u64,
 ) -> Vec<JournalDraft> {
-    let same: BTreeMap<CallId, &Call> =
+    let same: HashMap<CallId, &Call> =
         calls.iter().filter(|c| replaced.contains_key(&c.id)).map(|c| (c.id, c)).collect();
     let changed: Vec<&Call> = replaced
         .values()
         .map(|old| &**old)
         .filter(|old| same.get(&old.id).is_none_or(|new| new != old))
         .collect();
-    let wanted: BTreeSet<LegId> = changed.iter().flat_map(|old| old.legs.iter().map(|l| l.id)).collect();
+    let wanted: HashSet<LegId> = changed.iter().flat_map(|old| old.legs.iter().map(|l| l.id)).collect();
     let legs = calls.iter().flat_map(|call| call.legs.iter().map(move |leg| (leg.id, call)));
-    let call_of: BTreeMap<LegId, &Call> = legs.filter(|(id, _)| wanted.contains(id)).collect();
+    let call_of: HashMap<LegId, &Call> = legs.filter(|(id, _)| wanted.contains(id)).collect();
     let mut drafts = Vec::new();
     for old in changed {
         if let Some(new) = call_of.get(&old.id) {
@@ -43,7 +43,7 @@ struct Step<'a> {
     old: &'a Call,
     /// The call that has the old one's canonical leg now.
     new: &'a Call,
-    call_of: &'a BTreeMap<LegId, &'a Call>,
+    call_of: &'a HashMap<LegId, &'a Call>,
     now: Timestamp,
     to: u64,
 }
