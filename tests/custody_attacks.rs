@@ -4,11 +4,15 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use calltrail::correlate::coverage::{Coverage, count};
 use calltrail::correlate::facts::Facts;
 use calltrail::correlate::rules::{HeaderKey, KeyMaterial};
+use calltrail::correlate::why::Joined;
 use calltrail::correlate::{Rules, assemble};
 use calltrail::decode::{decode_delivery, frame};
-use calltrail::model::{Attribution, Call, Delivery, DeliveryId, FindingKind, Leg, ObserverKind, Timestamp};
+use calltrail::model::{
+    Attribution, Basis, Call, Delivery, DeliveryId, FindingKind, Leg, ObserverKind, Timestamp,
+};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -66,6 +70,11 @@ fn event_without_subrequests() -> Value {
 }
 
 fn joined(lines: &[Value], rules: &Rules) -> Vec<Call> {
+    let (legs, facts) = decoded(lines);
+    assemble(legs, &facts, rules)
+}
+
+fn decoded(lines: &[Value]) -> (Vec<Leg>, Facts) {
     let body: Vec<String> = lines.iter().map(Value::to_string).collect();
     let delivery = Delivery {
         id: DeliveryId([0; 32]),
@@ -78,7 +87,7 @@ fn joined(lines: &[Value], rules: &Rules) -> Vec<Call> {
     assert_eq!(decoded.rejects, vec![]);
     let mut facts = Facts::default();
     facts.add_legs(&decoded.legs);
-    assemble(decoded.legs, &facts, rules)
+    (decoded.legs, facts)
 }
 
 /// The call that came in at the gateway from this address.
@@ -525,4 +534,230 @@ fn what_a_copy_led_to_is_not_the_requests_because_the_callees_clock_was_set_back
     let call = received_at(&calls, "/rates/stolen");
     assert_eq!(call.legs.len(), 1, "{call:#?}");
     assert_eq!((call.parent_id, &call.principal), (Some(received_from_thief(&calls).id), &None));
+}
+
+/// No id of the request is left on the line.
+fn nameless(line: Value) -> Value {
+    with(line, &["request_id", "traceparent", "calltrail", "cf_ray"].map(|field| (field, Value::Null)))
+}
+
+const CATALOG: &str = "spiffe://0e764799-5b37-d4f2-8a08-fd145694ce35.consul/ns/default/dc/dc1/svc/catalog";
+const BILLING: &str = "spiffe://0e764799-5b37-d4f2-8a08-fd145694ce35.consul/ns/default/dc/dc1/svc/billing";
+
+#[test]
+fn what_a_call_itself_led_to_is_no_rival_of_what_caused_it() {
+    // Catalog's line of its call to billing is lost, so that only clocks seconds apart could tell that billing's call back to catalog
+    // came later.
+    let back = [
+        ("unique_id", json!("00000000-0000-4000-8000-00000000000b")),
+        ("path", json!("/back")),
+        ("start_time", json!("2026-11-24T02:56:51.141000Z")),
+        ("duration_ms", json!(3)),
+    ];
+    let sent = [
+        ("node_id", json!("billing-sidecar-proxy")),
+        ("node_cluster", json!("billing")),
+        (
+            "upstream_cluster",
+            json!("catalog.default.dc1.internal.0e764799-5b37-d4f2-8a08-fd145694ce35.consul"),
+        ),
+        ("upstream_host", json!("127.0.0.1:21003")),
+        ("upstream_local_address", json!("127.0.0.1:59000")),
+        ("upstream_local_uri_san", json!(BILLING)),
+        ("upstream_peer_uri_san", json!(CATALOG)),
+    ];
+    let received = [
+        ("downstream_direct_remote_address", json!("127.0.0.1:59000")),
+        ("downstream_peer_uri_san", json!(BILLING)),
+    ];
+    let lines = [
+        billing_line(),
+        with(with(catalog_to_billing(), &back), &sent),
+        with(with(service_line(), &back), &received),
+    ];
+    let calls = below_catalog(&lines);
+    let call = received_by_billing(&calls);
+    assert_eq!(call.parent_id, Some(received_from_gateway(&calls).id));
+    assert!(call.principal.is_some(), "{call:#?}");
+    let back = calls.iter().find(|c| c.path.as_deref() == Some("/back")).unwrap();
+    assert_eq!((back.parent_id, back.legs.len()), (Some(call.id), 2));
+    assert!(back.principal.is_some());
+}
+
+#[test]
+fn who_contests_a_principal_is_told_with_the_call_and_the_line() {
+    let whole = [line("worker", RAY), gateway_line(), service_line()];
+    let (legs, facts) = decoded(&[&whole[..], &[catalog_to_billing(), billing_line(), thief(&[])]].concat());
+    let rules = rules();
+    let calls = assemble(legs.clone(), &facts, &rules);
+    let (call, rival) = (received_by_billing(&calls), received_from_thief(&calls));
+    let why = Joined::new(legs, &facts, &rules).explain(&call.legs[0].id, None).unwrap();
+    let sentence = &why.principal.last().unwrap().sentence;
+    for part in
+        [&rival.id.to_string(), "from thief", "/price/1", "catalog-sidecar-proxy logged at", "nobody known"]
+    {
+        assert!(sentence.contains(part), "{part}: {sentence}");
+    }
+}
+
+#[test]
+fn what_came_over_another_gateways_connection_is_not_of_the_request_that_this_one_received() {
+    let other = |line: Value| {
+        let changes = [("node_id", json!("gw-other")), ("upstream_local_address", json!("127.0.0.1:38000"))];
+        with(line, &changes)
+    };
+    // The other gateway's line of a copy is lost, and so is catalog's of the genuine request.
+    let copy = [
+        ("unique_id", json!("00000000-0000-4000-8000-00000000000c")),
+        ("downstream_direct_remote_address", json!("127.0.0.1:38000")),
+        ("start_time", json!("2026-11-24T02:56:51.137001Z")),
+    ];
+    let lines = [
+        line("worker", RAY),
+        gateway_line(),
+        other(earlier_on_the_same_connection()),
+        with(service_line(), &copy),
+    ];
+    let calls = joined(&lines, &rules());
+    assert_eq!(received_by_service(&calls).principal, None);
+}
+
+#[test]
+fn what_a_gateway_sent_to_another_path_was_not_made_of_the_request_for_this_one() {
+    let copy = [
+        ("unique_id", json!("00000000-0000-4000-8000-00000000000d")),
+        ("path", json!("/items/999")),
+        ("start_time", json!("2026-11-24T02:56:51.437001Z")),
+    ];
+    let calls = joined(&[line("worker", RAY), gateway_line(), with(service_line(), &copy)], &rules());
+    assert_eq!(received_by_service(&calls).principal, None);
+}
+
+#[test]
+fn what_the_zone_saw_a_worker_send_did_not_go_round_the_edge() {
+    let rules = Rules { edge_fronted: vec!["catalog".to_owned()], ..rules() };
+    let below = [earlier_on_the_same_connection(), service_line()];
+    let calls = joined(&[&[line("zone", REQUEST)][..], &below].concat(), &rules);
+    assert!(!has(received_by_service(&calls), FindingKind::Bypass));
+    let calls = joined(&below, &rules);
+    assert!(
+        has(received_by_service(&calls), FindingKind::Bypass),
+        "without it nothing shows where it came from"
+    );
+}
+
+/// A call of catalog's a second after it had answered the request, by both ends; it carries the request's ids, and no header.
+fn later_without_header() -> [Value; 2] {
+    let lines = catalog_asks_billing("/rates/late", "02:56:52.140000", "02:56:52.140300");
+    lines.map(|line| with(line, &[("calltrail", Value::Null)]))
+}
+
+#[test]
+fn what_is_being_served_with_the_same_id_comes_before_what_had_ended() {
+    let calls = below_catalog(&later_without_header());
+    let call = received_at(&calls, "/rates/late");
+    assert_eq!(call.principal.as_ref().map(|p| p.attribution), Some(Attribution::Deferred));
+    // The line of the copy that catalog is serving by then names the request id only.
+    let copy = thief(&[
+        ("start_time", json!("2026-11-24T02:56:52.138000Z")),
+        ("traceparent", Value::Null),
+        ("calltrail", Value::Null),
+        ("cf_ray", Value::Null),
+    ]);
+    let calls = below_catalog(&[&later_without_header()[..], &[copy]].concat());
+    let call = received_at(&calls, "/rates/late");
+    assert_eq!((call.parent_id, &call.principal), (Some(received_from_thief(&calls).id), &None));
+}
+
+#[test]
+fn work_that_outlives_its_request_is_nobodys_where_lines_of_that_request_have_lost_their_ids() {
+    let whole = [line("worker", RAY), gateway_line(), nameless(service_line())];
+    let calls = joined(&[&whole[..], &later_without_header()].concat(), &rules());
+    assert_eq!(received_at(&calls, "/rates/late").principal, None);
+}
+
+#[test]
+fn a_gateway_line_without_the_header_that_the_edge_sends_may_be_a_copy_of_one_that_has_lost_its_ids() {
+    let copy = with(copy_of(gateway_line()), &[("calltrail", Value::Null), ("request_id", json!(REQUEST))]);
+    let sent = [line("worker", RAY), line("zone", REQUEST)];
+    let calls = joined(&[&sent[..], &[nameless(gateway_line()), copy.clone()]].concat(), &rules());
+    assert_eq!(entry(&calls, ATTACKER).basis, Basis::Inferred);
+    let genuine = joined(&[&sent[..], &[gateway_line()]].concat(), &rules());
+    assert!(genuine.iter().any(|c| c.legs.len() == 3 && c.basis == Basis::Keyed));
+}
+
+#[test]
+fn an_id_that_is_handed_on_makes_no_pair_keyed_where_a_line_of_that_request_is_missing() {
+    let http2 = |line: Value| with(line, &[("protocol", json!("HTTP/2"))]);
+    let pair = catalog_asks_billing("/rates/1", "02:56:51.138000", "02:56:51.138300").map(http2);
+    let above = [line("worker", RAY), gateway_line(), service_line(), earlier_from_catalog()];
+    let basis = |lines: &[Value]| received_at(&joined(lines, &rules()), "/rates/1").basis;
+    assert_eq!(basis(&[&above[..], &pair].concat()), Basis::Keyed);
+    // Catalog's line of what it received is lost: so may be one of each end of a second such call.
+    assert_eq!(basis(&[&above[..2], &above[3..], &pair].concat()), Basis::Inferred);
+}
+
+#[test]
+fn whose_line_names_no_trace_is_not_accused_of_what_its_lines_do_not_show() {
+    let other_id = [("request_id", json!(ANOTHER_ID))];
+    let received = with(billing_line(), &other_id);
+    let told = |sent: Value| {
+        let calls = joined(&[line("worker", RAY), sent, received.clone()], &rules());
+        let call = received_by_billing(&calls);
+        assert_eq!(call.legs.len(), 2);
+        (has(call, FindingKind::BrokenChain), has(call, FindingKind::ReplayedHeader))
+    };
+    let sent = with(catalog_to_billing(), &other_id);
+    assert_eq!(told(sent.clone()), (true, true));
+    let hidden = [("traceparent", Value::Null), ("calltrail", Value::Null), ("cf_ray", Value::Null)];
+    assert_eq!(told(with(sent, &hidden)), (false, false));
+}
+
+#[test]
+fn a_broken_chain_is_judged_by_how_often_the_callers_lines_show_what_the_other_end_shows() {
+    let other_id = [("request_id", json!(ANOTHER_ID))];
+    let attack = [with(catalog_to_billing(), &other_id), with(billing_line(), &other_id)];
+    let calls = joined(&[&[line("worker", RAY)][..], &attack].concat(), &rules());
+    let call = received_by_billing(&calls);
+    let finding = call.findings.iter().find(|f| f.kind == FindingKind::BrokenChain).expect("a broken chain");
+    let judged_by = finding.absent_instance.clone().unwrap();
+    assert_eq!(judged_by, format!("chains of {CATALOG}"));
+    assert_eq!(finding.absent_observer.as_deref(), Some(CATALOG));
+
+    let chains = |lines: &[Value]| {
+        let mut coverage = Coverage::new();
+        joined(lines, &rules()).iter().for_each(|call| count(&mut coverage, call, 1));
+        coverage.into_iter().find(|((key, _), _)| *key == judged_by).map(|(_, counts)| counts)
+    };
+    let whole = [line("worker", RAY), gateway_line(), service_line(), catalog_to_billing(), billing_line()];
+    assert_eq!(chains(&whole), Some([2, 2, 0, 0]));
+    let mut stripped = whole.clone();
+    stripped[2] = nameless(service_line());
+    assert_eq!(
+        chains(&stripped),
+        Some([2, 1, 0, 0]),
+        "what the gateway sent with it, catalog's line has lost"
+    );
+    let bare = whole
+        .map(|line| if line["ct"].is_string() { with(line, &[("calltrail", Value::Null)]) } else { line });
+    assert_eq!(chains(&bare), None, "where nobody shows a header, nothing tells who hides one");
+}
+
+#[test]
+fn where_no_proxy_saw_both_what_left_at_another_time_inherits_nothing() {
+    // Catalog's line of what it received is lost: only the gateway's clock tells when it was working for the request.
+    let at = |sent: &str, received: &str| {
+        let lines = [line("worker", RAY), gateway_line(), earlier_from_catalog()];
+        let calls =
+            joined(&[&lines[..], &catalog_asks_billing("/rates/1", sent, received)].concat(), &rules());
+        let call = received_at(&calls, "/rates/1").clone();
+        assert_eq!(call.parent_id, Some(received_from_gateway(&calls).id));
+        call.principal.is_some()
+    };
+    assert!(at("02:56:51.138000", "02:56:51.138300"));
+    assert!(at("02:56:51.190000", "02:56:51.190300"), "clocks are rarely the same to the millisecond");
+    assert!(
+        !at("02:56:52.138000", "02:56:52.138300"),
+        "a second later it may be of a copy of which no line is left"
+    );
 }

@@ -6,7 +6,7 @@ use super::error::ApiError;
 use super::lookup::{self, Found};
 use super::params::{self, Params};
 use crate::correlate::Rules;
-use crate::correlate::why::{self, CONNECTIONS_OF, MESH, Why};
+use crate::correlate::why::{self, CHAINS_OF, CONNECTIONS_OF, MESH, Why};
 use crate::model::{Call, ENOUGH_CALLS, Timestamp};
 use crate::store::{Store, StoreError};
 use axum::Json;
@@ -122,6 +122,9 @@ fn sentence(who: &str, Measured { expected, seen, inbound }: &Measured) -> Strin
         true if who.starts_with(CONNECTIONS_OF) => format!(
             "of {expected} calls to or from {name} its proxy logged {seen}, with the addresses that the other end logged"
         ),
+        true if who.starts_with(CHAINS_OF) => format!(
+            "of {expected} calls to or from {name} on which the other end's line shows the edge's header, its own showed it on {seen}"
+        ),
         true => format!("of {expected} calls that others sent to {name} it logged {seen}"),
         false => format!("of {expected} calls that others received from {name} it logged {seen}"),
     }
@@ -133,6 +136,7 @@ fn together(all: &str, Measured { expected, seen, .. }: &Measured) -> String {
 }
 
 fn name(key: &str) -> String {
+    let key = why::party_of(key);
     key.rsplit('/').next().unwrap_or(key).replacen('@', " at ", 1)
 }
 

@@ -4,7 +4,8 @@
 //! union of their calls. That is what lets the task work in any batches and still reach the same result.
 
 use super::clocks::{Clocks, Times};
-use super::custody::attribute;
+use super::contest::Contested;
+use super::custody::{Custody, attribute};
 use super::decisions::judge;
 use super::facts::Facts;
 use super::group::Group;
@@ -46,6 +47,23 @@ pub(super) fn calls(
     facts: &Facts,
     rules: &Rules,
 ) -> Vec<Call> {
+    grown(legs, groups, clocks, facts, rules).calls
+}
+
+/// Calls, with what was found on the way and stands on none of them.
+pub(super) struct Grown {
+    pub(super) calls: Vec<Call>,
+    pub(super) contested: Contested,
+    pub(super) custody: Custody,
+}
+
+pub(super) fn grown(
+    legs: Vec<Leg>,
+    groups: &[Group],
+    clocks: &Clocks,
+    facts: &Facts,
+    rules: &Rules,
+) -> Grown {
     let mut calls: Vec<Call> = groups.iter().map(|group| build::call(group, &legs, facts, rules)).collect();
     hand_out(legs, groups, &mut calls);
     calls.sort_by_key(|call| (call.start, call.id));
@@ -53,7 +71,7 @@ pub(super) fn calls(
     let custody = attribute(&mut calls, &contested, clocks, rules);
     calls.iter_mut().for_each(judge);
     findings::find(&mut calls, &custody, facts, rules);
-    calls
+    Grown { calls, contested, custody }
 }
 
 /// Each call gets the legs of its group: each leg is of one.

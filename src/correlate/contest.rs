@@ -6,42 +6,76 @@
 use crate::model::{Call, CallId};
 use std::collections::BTreeMap;
 
-/// A call → where the other requests that may have caused it came into the mesh.
-pub type Contested = BTreeMap<CallId, Vec<CallId>>;
+/// What might have caused a call as well as its parent did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rival {
+    pub call: CallId,
+    /// Where the rival's request came into the mesh.
+    pub entry: CallId,
+}
 
-/// Gathers rivals while the tree grows.
+/// A call → one rival of its parent for each other request.
+pub type Contested = BTreeMap<CallId, Vec<Rival>>;
+
+/// Gathers rivals while the tree grows. Where they come from is asked when it has grown: a rival may have begun later than the child.
+#[derive(Default)]
 pub struct Contest {
-    /// Where the request of each call came into the mesh, as far as the tree has grown.
-    entry: Vec<usize>,
-    /// Child, and the entry of a rival of its parent.
+    /// By place of the child.
     rivals: BTreeMap<usize, Vec<usize>>,
 }
 
 impl Contest {
-    pub fn new(calls: usize) -> Self {
-        Contest { entry: (0..calls).collect(), rivals: BTreeMap::new() }
-    }
-
-    /// `parent` has been chosen for a call inside the mesh, and might as well have been any of the rivals.
-    pub fn note(&mut self, child: usize, parent: usize, rivals: &[usize], calls: &[Call]) {
-        if is_of_the_edge(&calls[child]) {
-            return;
-        }
-        let own = self.entry[parent];
-        self.entry[child] = own;
-        let mut others: Vec<usize> =
-            rivals.iter().map(|&rival| self.entry[rival]).filter(|&entry| entry != own).collect();
-        others.sort_unstable();
-        others.dedup();
-        if !others.is_empty() {
-            self.rivals.insert(child, others);
+    /// A parent has been chosen for a call inside the mesh, and might as well have been any of the rivals.
+    pub fn note(&mut self, child: usize, rivals: &[usize], calls: &[Call]) {
+        if !rivals.is_empty() && !is_of_the_edge(&calls[child]) {
+            self.rivals.insert(child, rivals.to_vec());
         }
     }
 
-    pub fn contested(self, calls: &[Call]) -> Contested {
-        let ids = |entries: Vec<usize>| entries.into_iter().map(|entry| calls[entry].id).collect();
-        self.rivals.into_iter().map(|(child, entries)| (calls[child].id, ids(entries))).collect()
+    /// By the finished tree: the place of each call's parent.
+    pub fn contested(self, calls: &[Call], parents: &[Option<usize>]) -> Contested {
+        if self.rivals.is_empty() {
+            return Contested::new();
+        }
+        let entries = entries(calls, parents);
+        let of_child = |(child, rivals): (usize, Vec<usize>)| {
+            let mut others: BTreeMap<usize, usize> = BTreeMap::new();
+            for rival in rivals.into_iter().filter(|&rival| entries[rival] != entries[child]) {
+                let first = others.entry(entries[rival]).or_insert(rival);
+                *first = rival.min(*first);
+            }
+            // What the child itself led to did not cause it, though it may have come back by way of the edge.
+            others.retain(|&entry, _| !leads_to(parents, entry, child));
+            let rival =
+                |(entry, rival): (usize, usize)| Rival { call: calls[rival].id, entry: calls[entry].id };
+            (calls[child].id, others.into_iter().map(rival).collect::<Vec<_>>())
+        };
+        self.rivals.into_iter().map(of_child).filter(|(_, others)| !others.is_empty()).collect()
     }
+}
+
+/// Where the request of each call came into the mesh: the first above it that is of the edge, or that nothing led to.
+fn entries(calls: &[Call], parents: &[Option<usize>]) -> Vec<usize> {
+    let mut entries: Vec<Option<usize>> = vec![None; calls.len()];
+    let mut way = Vec::new();
+    for call in 0..calls.len() {
+        let mut at = call;
+        let entry = loop {
+            way.push(at);
+            match (entries[at], parents[at]) {
+                (Some(known), _) => break known,
+                (None, Some(parent)) if !is_of_the_edge(&calls[at]) => at = parent,
+                (None, _) => break at,
+            }
+        };
+        way.drain(..).for_each(|at| entries[at] = Some(entry));
+    }
+    entries.into_iter().enumerate().map(|(call, entry)| entry.unwrap_or(call)).collect()
+}
+
+/// Whether walking up from `from` meets `target`.
+pub fn leads_to(parents: &[Option<usize>], from: usize, target: usize) -> bool {
+    std::iter::successors(Some(from), |&at| parents[at]).any(|at| at == target)
 }
 
 /// Told of by the edge, or coming in from it: what led to it is of the edge as well.

@@ -37,6 +37,9 @@ pub fn count(coverage: &mut Coverage, call: &Call, sign: i64) {
         let parties: Vec<String> = std::iter::once(client.peer.key()).chain(by_host).collect();
         let seen = [1, i64::from(server.is_some()), 0, 0];
         add(of_connections(&parties), seen);
+        if carries_header(client) {
+            add(of_chains(&parties), [1, i64::from(server.is_some_and(carries_header)), 0, 0]);
+        }
         let of_instance = address.map(|a| instance(&client.peer, a));
         add(parties.into_iter().chain(of_instance).chain([MESH.to_owned()]).collect(), seen);
     }
@@ -49,6 +52,9 @@ pub fn count(coverage: &mut Coverage, call: &Call, sign: i64) {
             std::iter::once(server.peer.key()).chain(caller_instance(server)).collect();
         let recognised = client.is_some_and(|client| !name_other_sockets(client, server));
         add(of_connections(&parties), [1, i64::from(recognised), 0, 0]);
+        if carries_header(server) {
+            add(of_chains(&parties), [1, i64::from(client.is_some_and(carries_header)), 0, 0]);
+        }
         add(parties, [0, 0, 1, i64::from(client.is_some())]);
     }
     if server.is_some_and(Leg::is_entry) && tells_of_edge(call) {
@@ -81,6 +87,29 @@ pub const CONNECTIONS_OF: &str = "connections of ";
 /// none do, and an unknown connection proves nothing.
 pub fn connections_of(party: &str) -> String {
     format!("{CONNECTIONS_OF}{party}")
+}
+
+/// How the row of a party's chains begins.
+pub const CHAINS_OF: &str = "chains of ";
+
+/// The row by which it is judged whether a request of which a party (or an instance of it, by its key)'s proxy tells nothing did not lead
+/// it to make a call: of the calls on which the other end prints the edge's header, how many its lines show with it. What a format
+/// does not print, or was cut off on the way, leaves no chain, and its absence proves nothing.
+pub fn chains_of(party: &str) -> String {
+    format!("{CHAINS_OF}{party}")
+}
+
+fn of_chains(parties: &[String]) -> Vec<String> {
+    parties.iter().map(|party| chains_of(party)).collect()
+}
+
+fn carries_header(leg: &Leg) -> bool {
+    leg.header.is_some() || leg.malformed_header.is_some()
+}
+
+/// Of the key of a row, whose lines it counts: without what it counts of them.
+pub fn party_of(key: &str) -> &str {
+    [CONNECTIONS_OF, CHAINS_OF].iter().find_map(|of| key.strip_prefix(of)).unwrap_or(key)
 }
 
 /// An instance of a party, by the host, or host and port, at which it was met.

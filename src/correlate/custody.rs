@@ -4,10 +4,13 @@
 //! gives `presumed`; B beginning after A has ended gives `deferred`. What only a header claims is never the principal.
 
 use super::clocks::Clocks;
-use super::contest::{Contested, is_of_the_edge};
+use super::contest::{Contested, Rival, is_of_the_edge};
 use super::edge_pairs::{contradicts, shared_keys};
+use super::facts::client_side;
 use super::header::{self, Signature};
 use super::rules::Rules;
+use super::tree;
+use super::tree_service::KNOWN_CLOCKS_US;
 use crate::model::{
     Assurance, Attribution, Call, CallId, CallPrincipal, IdentityKind, Leg, ObserverKind, Principal,
     ROUNDING_US, Side, SpanId, TraceId,
@@ -42,9 +45,9 @@ pub fn attribute(calls: &mut [Call], contested: &Contested, clocks: &Clocks, rul
     for child in parents_first(calls, &place) {
         let parent =
             calls[child].parent_id.filter(|_| !calls[child].parent_inferred).and_then(|id| place.get(&id));
-        let mut found = attribute_one(&calls[child], parent.map(|&p| &calls[p]), &custody, rules);
-        let entries = contested.get(&calls[child].id).into_iter().flatten().filter_map(|id| place.get(id));
-        let contested = entries.into_iter().any(|&entry| name_two(&found.principal, &calls[entry].principal));
+        let mut found = attribute_one(&calls[child], parent.map(|&p| &calls[p]), &custody, clocks, rules);
+        let contested =
+            contests(&calls[child], &found.principal, contested, |id| &calls[place[&id]]).is_some();
         if contested || custody.untold_at_gateway.contains(&calls[child].id) {
             // What it carries is a claim.
             found.claimed =
@@ -61,6 +64,17 @@ pub fn attribute(calls: &mut [Call], contested: &Contested, clocks: &Clocks, rul
         (call.principal, call.claimed) = (found.principal, found.claimed);
     }
     custody
+}
+
+/// The first of those that may have caused the call as well whose request names not the same principal.
+pub(super) fn contests<'a>(
+    call: &Call,
+    principal: &Option<CallPrincipal>,
+    contested: &Contested,
+    at: impl Fn(CallId) -> &'a Call,
+) -> Option<Rival> {
+    let mut rivals = contested.get(&call.id).into_iter().flatten();
+    rivals.find(|rival| name_two(principal, &at(rival.entry).principal)).copied()
 }
 
 fn name_two(one: &Option<CallPrincipal>, other: &Option<CallPrincipal>) -> bool {
@@ -109,7 +123,13 @@ struct Attributed {
     edge_span: Option<SpanId>,
 }
 
-fn attribute_one(call: &Call, parent: Option<&Call>, custody: &Custody, rules: &Rules) -> Attributed {
+fn attribute_one(
+    call: &Call,
+    parent: Option<&Call>,
+    custody: &Custody,
+    clocks: &Clocks,
+    rules: &Rules,
+) -> Attributed {
     let witnessed = call.legs.iter().any(|l| l.observer.kind == ObserverKind::Worker);
     // Where the Worker signs, a gateway's line without its signature needs the Worker's own record to be taken for its work.
     let unsigned = lacks_signature(call, rules);
@@ -118,7 +138,7 @@ fn attribute_one(call: &Call, parent: Option<&Call>, custody: &Custody, rules: &
     let header = valid_header(call, rules).cloned();
     let names_somebody = header.as_ref().filter(|h| h.principal_kind != WORKER);
     let own = call.legs.iter().find_map(verified_at_edge).cloned();
-    let inherited = parent.and_then(|p| inherit(call, p, header.is_some(), rules));
+    let inherited = parent.and_then(|p| inherit(call, p, header.is_some(), clocks, rules));
 
     // Where the records of the edge name nobody, the edge's signature still does.
     let signed_entry = call.legs.iter().any(Leg::is_entry)
@@ -142,7 +162,7 @@ fn attribute_one(call: &Call, parent: Option<&Call>, custody: &Custody, rules: &
     });
     let claims = names_somebody.map(principal_of);
     let explained = |c: &Principal| principal.as_ref().is_some_and(|p| p.principal.subject == c.subject);
-    let from_edge = from_edge || (signed_entry && header.is_some());
+    let from_edge = from_edge || header.is_some() && (signed_entry || is_witnessed_alone(call));
     let has_lost_headers = |l: &Leg| l.is_entry() && l.has_lost_headers();
     let lost = call.legs.iter().any(has_lost_headers)
         || parent.is_some_and(|p| custody.of_unknown_origin.contains(&p.id));
@@ -153,6 +173,11 @@ fn attribute_one(call: &Call, parent: Option<&Call>, custody: &Custody, rules: &
         edge_span: edge_span(call, parent, custody, header.as_ref()),
         principal,
     }
+}
+
+/// The zone saw a Worker send it, and the gateway's line that would tell of its arrival is missing.
+fn is_witnessed_alone(call: &Call) -> bool {
+    call.legs.iter().any(Leg::is_subrequest_witness) && !call.legs.iter().any(Leg::is_entry)
 }
 
 /// A gateway that prints the header got a request without a valid one, though keys are configured. A line that has lost its
@@ -178,13 +203,24 @@ fn names_its_caller(leg: &Leg) -> bool {
     leg.parent_span_id.is_some() && leg.edge_principal.as_ref().is_some_and(|p| p.kind == WORKER)
 }
 
-fn inherit(call: &Call, parent: &Call, signed: bool, rules: &Rules) -> Option<CallPrincipal> {
-    let from = parent.principal.as_ref().filter(|_| !may_be_of_another_request(call, parent, rules))?;
+fn inherit(
+    call: &Call,
+    parent: &Call,
+    signed: bool,
+    clocks: &Clocks,
+    rules: &Rules,
+) -> Option<CallPrincipal> {
+    let from =
+        parent.principal.as_ref().filter(|_| !may_be_of_another_request(call, parent, clocks, rules))?;
     let made_by_same_program = call.legs.iter().any(|l| l.made_by.is_some());
     let verified = parent.callee.assurance == Assurance::Mtls
         && call.caller.assurance == Assurance::Mtls
         && parent.callee.agrees_with(&call.caller) == Some(true);
     let link = if serving(parent, call) == Some(false) {
+        // What its caller's proxy was serving then may be among the lines that have lost what tells of it.
+        if call.legs.iter().chain(&parent.legs).any(|l| l.observer.kind.is_proxy() && l.has_lost_headers()) {
+            return None;
+        }
         Attribution::Deferred
     } else if made_by_same_program || verified || edge_to_edge(call, signed) {
         Attribution::Inherited
@@ -200,9 +236,10 @@ fn inherit(call: &Call, parent: &Call, signed: bool, rules: &Rules) -> Option<Ca
 }
 
 /// Whatever a call carries may have been copied, unless the proxy that saw it leave saw itself serve its parent. Without such a
-/// proxy nobody is named where the two differ in what a request has one of: its id, or the header that it came with. With one,
-/// another id and another trace still say that only a header ties the two.
-fn may_be_of_another_request(call: &Call, parent: &Call, rules: &Rules) -> bool {
+/// proxy nobody is named where the two differ in what a request has one of: its id, or the header that it came with; nor where it left at
+/// another time than that at which the parent was being served by what other clocks say. With one, another id and another trace still
+/// say that only a header ties the two.
+pub(super) fn may_be_of_another_request(call: &Call, parent: &Call, clocks: &Clocks, rules: &Rules) -> bool {
     if call.legs.iter().any(|l| l.made_by.is_some()) {
         return false;
     }
@@ -211,8 +248,14 @@ fn may_be_of_another_request(call: &Call, parent: &Call, rules: &Rules) -> bool 
     let other_id = name_others(&requests(call), &requests(parent));
     match serving(parent, call) {
         Some(_) => other_id && name_others(&traces(call), &traces(parent)),
-        None => other_id || dropped_header(call, parent, rules),
+        None => other_id || dropped_header(call, parent, rules) || left_at_another_time(call, parent, clocks),
     }
+}
+
+/// By clocks that are not the same, and are given what clocks that are known differ in.
+fn left_at_another_time(call: &Call, parent: &Call, clocks: &Clocks) -> bool {
+    let left = client_side(call).or(call.legs.first()).filter(|_| !is_of_the_edge(call));
+    left.is_some_and(|leg| tree::serving(parent, leg, clocks, KNOWN_CLOCKS_US) != Some(true))
 }
 
 fn name_others<T: Ord>(one: &BTreeSet<T>, other: &BTreeSet<T>) -> bool {

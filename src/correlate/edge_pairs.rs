@@ -260,6 +260,7 @@ fn best_pairs(
         .filter(|&(.., c, s)| super::compat::overlap(&legs[c], &legs[s], slack_us))
         .collect();
     let rivals = Rivals::new(&edges);
+    let signs = legs.iter().any(|l| l.leaves_the_edge() && l.header.is_some());
     let mut chosen: BTreeMap<usize, (usize, Basis, u32)> = BTreeMap::new();
     let mut taken = BTreeSet::new();
     for &(keys, .., client, server) in &edges {
@@ -269,7 +270,9 @@ fn best_pairs(
         taken.insert(server);
         // A rival that shares as many keys sent a copy of everything: only the time tells them apart.
         let copied = rivals.strongest(client, server) >= keys.0;
-        let basis = if copied { Basis::Inferred } else { Basis::Keyed };
+        // So may whoever copied all but the header, which he cannot have seen: the true line may have lost what tells of it.
+        let lacks_header = signs && legs[server].shows_headers() && legs[server].header.is_none();
+        let basis = if copied || lacks_header { Basis::Inferred } else { Basis::Keyed };
         chosen.insert(client, (server, basis, COPIED_PPM));
     }
     chosen

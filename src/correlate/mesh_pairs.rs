@@ -266,6 +266,8 @@ impl<'a> Join<'a> {
     fn groups(mut self) -> Vec<Group> {
         let mut rivals = Rivals::new(self.legs, &self.clients, &self.servers, self.times);
         rivals.set_apart(&self.taken_by);
+        let lone_clients = self.clients.iter().copied().filter(|c| !self.taken_by.contains_key(c));
+        rivals.note_alone(lone_clients.chain(self.free_servers.iter().copied()));
         let interchangeable = interchangeable(self.legs, &self.clients);
         let mut groups = Vec::new();
         for client in self.clients.clone() {
@@ -336,7 +338,7 @@ impl<'a> Join<'a> {
         if one_socket && sequential && rivals.none_on_socket(client, servers) {
             return if certificates { Basis::Proven } else { Basis::Keyed };
         }
-        if rivals.none_with_request(client, servers) {
+        if rivals.none_with_request(client, servers) && !rivals.may_be_missing(client, servers) {
             return Basis::Keyed;
         }
         Basis::Inferred

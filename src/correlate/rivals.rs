@@ -3,7 +3,7 @@
 use super::clocks::Times;
 use super::compat::{share_a_key, slack_of};
 use super::runs::may_pair;
-use crate::model::{Leg, RequestKey, Side, SocketPair};
+use crate::model::{Assurance, IdentityKind, Leg, RequestKey, Side, SocketPair};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Of more legs than this that overlap in time, rivals are assumed and not counted one by one.
@@ -19,6 +19,8 @@ pub struct Rivals<'a> {
     by_socket: BTreeMap<&'a SocketPair, Vec<usize>>,
     by_request: BTreeMap<RequestKey, Vec<usize>>,
     nameless_by_socket: BTreeMap<&'a SocketPair, Vec<usize>>,
+    /// Requests of which a line is missing, with the party whose proxy should have written it.
+    missing: BTreeSet<(RequestKey, String)>,
 }
 
 impl<'a> Rivals<'a> {
@@ -30,6 +32,7 @@ impl<'a> Rivals<'a> {
             by_socket: BTreeMap::new(),
             by_request: BTreeMap::new(),
             nameless_by_socket: BTreeMap::new(),
+            missing: BTreeSet::new(),
         };
         for &place in clients.iter().chain(servers) {
             if let Some(socket) = &legs[place].socket {
@@ -52,6 +55,27 @@ impl<'a> Rivals<'a> {
                 self.apart.extend(servers);
             }
         }
+    }
+
+    /// Of what stands alone, the other end is missing: of a client leg that was answered in the mesh, and of a server leg with a
+    /// caller's certificate.
+    pub fn note_alone(&mut self, places: impl Iterator<Item = usize>) {
+        for leg in places.map(|place| &self.legs[place]) {
+            let told =
+                leg.side == Side::Server || leg.status.is_some() && leg.peer.kind != IdentityKind::External;
+            let expected = told && leg.socket.is_some() && leg.peer.assurance == Assurance::Mtls;
+            if let Some(request) = leg.request_key().filter(|_| expected) {
+                self.missing.insert((request, leg.peer.key()));
+            }
+        }
+    }
+
+    /// Whether a line of the same request is missing that one of the pair's own proxies should have written: then those of another call
+    /// of this request may be missing as well, and each of the two legs be what is left of one.
+    pub fn may_be_missing(&self, client: usize, servers: &[usize]) -> bool {
+        let Some(request) = self.legs[client].request_key() else { return false };
+        let is_missing = |&i: &usize| self.missing.contains(&(request.clone(), self.legs[i].local.key()));
+        !self.missing.is_empty() && (is_missing(&client) || servers.iter().any(|s| is_missing(s)))
     }
 
     pub fn none_on_socket(&self, client: usize, servers: &[usize]) -> bool {

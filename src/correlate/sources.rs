@@ -3,7 +3,7 @@
 //!
 //! One finding here stands for all the findings of absence that are *not* raised on calls: nobody is accused by a gap in a log.
 
-use super::coverage::{CONNECTIONS_OF, MESH};
+use super::coverage::{CHAINS_OF, CONNECTIONS_OF, MESH, party_of};
 use super::findings::EDGE_OBSERVER;
 use crate::model::source::{BlindWindow, CoverageOf, Sources, source_key};
 use crate::model::{BlindReason, FindingKind, Severity, SourceFinding, SpiffeId, Timestamp};
@@ -132,6 +132,11 @@ impl Scene<'_> {
                 "Of {expected} calls to or from it {who} logged {seen} with the addresses that the other end logged"
             );
             (told, "a connection that it did not log may yet be its own")
+        } else if observer.starts_with(CHAINS_OF) {
+            let told = format!(
+                "Of {expected} calls to or from it on which the other end's line shows the edge's header, {who}'s own showed it on {seen}"
+            );
+            (told, "what it was asked for by a request from the edge may not be known to be")
         } else if expected > 0 {
             (format!("{who} logged {seen} of {expected} calls that others sent to it"), NOTHING_CONCLUDED)
         } else {
@@ -203,15 +208,16 @@ impl Scene<'_> {
 /// Who reported badly in which hour.
 type Low<'a> = BTreeSet<(&'a str, Timestamp)>;
 
-/// An instance is told of only where its party as a whole looks well, and by its port where that is known; the connections of a party
-/// only where it reports well otherwise.
+/// An instance is told of only where its party as a whole looks well, and by its port where that is known; the connections and the
+/// chains of a party only where it reports well otherwise.
 fn is_worth_telling(row: &CoverageOf, low: &Low<'_>) -> bool {
     let is_low = |observer: &str| low.contains(&(observer, row.hour));
     // Where all together look bad, so does one of them, and it is told of.
     if row.observer == MESH {
         return false;
     }
-    if let Some(party) = row.observer.strip_prefix(CONNECTIONS_OF) {
+    let party = party_of(&row.observer);
+    if party != row.observer {
         return party != MESH && !party.contains('@') && !is_low(party);
     }
     match row.observer.rsplit_once('@') {
@@ -260,11 +266,6 @@ fn format_gap(source: &str, lacks: &[&str], proxies: &[(Timestamp, &str)]) -> So
         observer: Some(told.join(", ") + &more),
         sentence,
     }
-}
-
-/// Whose proxy reports what a key counts.
-fn party_of(key: &str) -> &str {
-    key.strip_prefix(CONNECTIONS_OF).unwrap_or(key)
 }
 
 fn has_port(address: &str) -> bool {

@@ -7,7 +7,7 @@
 use super::assemble::pairing_slack_us;
 use super::clocks::{Clocks, MOST_APART_US};
 use super::compat::contradiction_but_time;
-use super::contest::{Contest, Contested};
+use super::contest::{Contest, Contested, leads_to};
 use super::custody;
 use super::edge_pairs::{contradicts, shared_keys};
 use super::facts::{Facts, client_side, lone_mesh_server};
@@ -28,16 +28,17 @@ pub fn grow(calls: &mut [Call], clocks: &Clocks, facts: &Facts, rules: &Rules) -
     let mut order: Vec<usize> = (0..calls.len()).collect();
     order.sort_by_key(|&i| (calls[i].start, calls[i].id));
     let mut served = Served::default();
-    let mut contest = Contest::new(calls.len());
+    let mut contest = Contest::default();
     for &child in &order {
         served.rivals.clear();
         let found = wood.parent(child, &mut served);
+        // A parent link that would close a circle is not made.
         parents[child] = found.filter(|&p| !leads_to(&parents, p, child));
-        if let Some(parent) = parents[child] {
-            contest.note(child, parent, &served.rivals, calls);
+        if parents[child].is_some() {
+            contest.note(child, &served.rivals, calls);
         }
     }
-    let contested = contest.contested(calls);
+    let contested = contest.contested(calls, &parents);
     for child in 0..calls.len() {
         calls[child].parent_id = parents[child].map(|p| calls[p].id);
     }
@@ -45,18 +46,6 @@ pub fn grow(calls: &mut [Call], clocks: &Clocks, facts: &Facts, rules: &Rules) -
         inherit_trace(calls, &parents, child);
     }
     contested
-}
-
-/// Whether walking up from `from` meets `target`: a parent link that would close a circle is not made.
-fn leads_to(parents: &[Option<usize>], from: usize, target: usize) -> bool {
-    let mut at = Some(from);
-    while let Some(i) = at {
-        if i == target {
-            return true;
-        }
-        at = parents[i];
-    }
-    false
 }
 
 fn inherit_trace(calls: &mut [Call], parents: &[Option<usize>], child: usize) {
@@ -198,7 +187,9 @@ impl Wood<'_> {
         let Some(leg) = client_side(call).or_else(|| self.twin(child)) else {
             let leg = call.legs.first()?;
             let near = sent_to_caller.chain(self.served_by_holder(child, leg));
-            let near: BTreeSet<usize> = near.filter(|&p| !self.made_another(p, child)).collect();
+            let may_have_made =
+                |&p: &usize| !self.made_another(p, child) && !self.was_served_elsewhere(p, child, leg);
+            let near: BTreeSet<usize> = near.filter(may_have_made).collect();
             let near = near.into_iter();
             return self.best_parent(child, leg, &near.map(Near::by_other_clock).collect::<Vec<_>>(), served);
         };
@@ -227,11 +218,27 @@ impl Wood<'_> {
         holder.map(|h| self.index.served_by(&h.proxy, child)).unwrap_or_default()
     }
 
+    /// Whether proxies say that they served the possible parent, and none of them is the one of the caller's that is known to hold the
+    /// connection on which the leg came: another instance did that work.
+    fn was_served_elsewhere(&self, parent: usize, child: usize, leg: &Leg) -> bool {
+        let holder = leg.socket.as_ref().and_then(|socket| self.facts.holder(socket, leg.start));
+        let caller = self.calls[child].caller.key();
+        let Some(holder) = holder.filter(|holder| holder.party == caller) else { return false };
+        let mut served =
+            self.calls[parent].legs.iter().filter(|l| l.is_entry() || l.is_mesh_server()).peekable();
+        served.peek().is_some() && served.all(|l| l.observer.name != holder.proxy)
+    }
+
     /// A gateway makes one call of each request. Where its own line tells which, another is not of it, unless it is one of the
     /// attempts at the same of which only the line tells.
     fn made_another(&self, parent: usize, child: usize) -> bool {
         let Some(made) = self.index.passed_on_as(&self.calls[parent]) else { return false };
         let legs = &self.calls[made].legs;
+        let sent = legs.iter().find(|l| l.is_mesh_client());
+        let received = lone_mesh_server(&self.calls[child]);
+        if sent.zip(received).is_some_and(|(sent, leg)| contradiction_but_time(sent, leg).is_some()) {
+            return true;
+        }
         let attempts = legs.iter().find_map(|l| l.attempts).unwrap_or(1).max(1) as usize;
         let told = legs.iter().filter(|l| l.side == Side::Server).count();
         told >= attempts || !self.index.of_same_request_id(parent, child)
@@ -267,7 +274,12 @@ impl Wood<'_> {
             let rank = (Reverse(keys), service, lost_header, other_resource, recency, before, parent.start);
             Some(((rank, parent.id), n.call))
         });
-        let ranked: Vec<_> = ranked.collect();
+        let mut ranked: Vec<_> = ranked.collect();
+        // What was being served with the same request id comes before what had ended, whatever else a format does not print of it.
+        let now = |&((rank, _), _): &((Rank, CallId), usize)| rank.1.under_way();
+        if ranked.iter().any(|one| now(one) && tree_keys::shows_request(one.0.0.0.0)) {
+            ranked.retain(now);
+        }
         let &((rank, _), best) = ranked.iter().min()?;
         let rival = |&&((other, _), at): &&((Rank, CallId), usize)| {
             at != best && other.0 == rank.0 && (other.1.under_way() || !rank.1.under_way())

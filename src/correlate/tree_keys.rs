@@ -92,6 +92,11 @@ pub fn shared(one: &[Mark], other: &[Mark]) -> u32 {
     common(one, other).map(|mark| 1 << mark.rank).fold(0, |all, bit| all | bit)
 }
 
+/// Whether a request id is among these ranks.
+pub fn shows_request(ranks: u32) -> bool {
+    ranks & (1 << REQUEST_RANK) != 0
+}
+
 /// Whether both name keys of a kind, and none in common.
 pub fn name_two(one: &[Mark], other: &[Mark], kind: impl Fn(Mark) -> bool) -> bool {
     let names = |marks: &[Mark]| marks.iter().any(|&mark| kind(mark));

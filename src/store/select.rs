@@ -27,11 +27,11 @@ macro_rules! reported {
     };
 }
 
-/// Who reports, or does not, of a key by which somebody is measured: of a party's connections that party's proxy. The prefix is
-/// `correlate`'s.
+/// Who reports, or does not, of a key by which somebody is measured: of a party's connections or chains that party's proxy. The
+/// prefixes are `correlate`'s.
 macro_rules! reporter {
     ($who:literal) => {
-        concat!("replace(", $who, ", 'connections of ', '')")
+        concat!("replace(replace(", $who, ", 'connections of ', ''), 'chains of ', '')")
     };
 }
 

@@ -103,5 +103,6 @@ fn joined(number: usize, legs: Vec<ExportedLeg>, subject: Option<String>) -> Exp
         protocol: String::new(),
         legs,
         findings: Vec::new(),
+        unmeasured: Vec::new(),
     }
 }

@@ -57,27 +57,47 @@ pub fn join(legs: Vec<Leg>, rules: &Rules) -> Derived {
 impl Derived {
     /// The findings of a call that hold at `as_of`: the store's `HOLDS`, but for the windows of blindness that it learns.
     pub fn findings<'a>(&'a self, call: &'a Call, as_of: Timestamp) -> impl Iterator<Item = &'a Finding> {
-        let hour = call.start.hour();
-        let holds = move |f: &&Finding| {
-            let absent = f.absent_observer.as_deref();
-            absent.is_none_or(|who| self.reported_well(f, who, hour) && !self.was_blind(who, call.end()))
-        };
-        call.findings.iter().filter(move |f| f.raised_at <= as_of).filter(holds)
+        self.judged(call, as_of).filter(|(_, kept)| kept.is_none()).map(|(finding, _)| finding)
     }
 
-    fn reported_well(&self, finding: &Finding, observer: &str, hour: Timestamp) -> bool {
+    /// Those that are raised by then and do not hold, with the reason.
+    pub fn kept_back<'a>(
+        &'a self,
+        call: &'a Call,
+        as_of: Timestamp,
+    ) -> impl Iterator<Item = (&'a Finding, KeptBack)> {
+        self.judged(call, as_of).filter_map(|(finding, kept)| Some((finding, kept?)))
+    }
+
+    fn judged<'a>(
+        &'a self,
+        call: &'a Call,
+        as_of: Timestamp,
+    ) -> impl Iterator<Item = (&'a Finding, Option<KeptBack>)> {
+        let kept = move |f: &Finding| {
+            let who = f.absent_observer.as_deref()?;
+            let blind = || self.was_blind(who, call.end()).then_some(KeptBack::Blind);
+            self.reported_badly(f, who, call.start.hour()).or_else(blind)
+        };
+        call.findings.iter().filter(move |f| f.raised_at <= as_of).map(move |f| (f, kept(f)))
+    }
+
+    fn reported_badly(&self, finding: &Finding, observer: &str, hour: Timestamp) -> Option<KeptBack> {
         let of_day = |who: &str| self.before(who, hour).filter(|_| self.is_heard(who, hour));
         let one = |who: &str| self.at(who, hour).and_then(measure).or_else(|| measure(of_day(who)?));
         let instance = finding.absent_instance.as_deref().and_then(one);
         match instance.or_else(|| one(observer)) {
-            None | Some(Measured::Low) => false,
-            Some(Measured::Enough) => true,
-            Some(Measured::Few) => coverage::together_with(observer).is_none_or(|all| {
+            None => Some(KeptBack::Unmeasured),
+            Some(Measured::Low) => Some(KeptBack::Low),
+            Some(Measured::Enough) => None,
+            Some(Measured::Few) => {
+                let all = coverage::together_with(observer)?;
                 let together =
                     |[expected, seen, ..]: Counts| (expected > 0).then_some(seen * 100 >= expected * 97);
                 let of_hour = self.at(&all, hour).and_then(together);
-                of_hour.or_else(|| together(self.before(&all, hour)?)).unwrap_or(true)
-            }),
+                let well = of_hour.or_else(|| together(self.before(&all, hour)?)).unwrap_or(true);
+                (!well).then_some(KeptBack::Low)
+            }
         }
     }
 
@@ -105,6 +125,17 @@ impl Derived {
     fn between(&self, who: &str, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Counts> {
         self.coverage.range((who.to_owned(), from)..(who.to_owned(), to)).map(|(_, counts)| *counts)
     }
+}
+
+/// Why a finding that concludes from silence is not held against anybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptBack {
+    /// No line tells of anything that whoever should have told would have had to tell, now or in the day before.
+    Unmeasured,
+    /// He, or all together where too little tells of him, did not tell of enough.
+    Low,
+    /// His source was declared blind.
+    Blind,
 }
 
 #[derive(Clone, Copy, PartialEq)]

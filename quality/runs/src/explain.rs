@@ -1,7 +1,8 @@
 //! A case of a score with the legs that it is about: what an engineer needs to find its cause.
 
 use crate::derive::Derived;
-use calltrail::model::{CallId, Leg, Side};
+use crate::judged::AS_OF;
+use calltrail::model::{CallId, Finding, Leg, Side};
 use calltrail_score::{Case, LineHash, RealCall};
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -16,7 +17,14 @@ pub fn explain(case: &Case, truth: &[RealCall], derived: &Derived) -> String {
     let exported = case.exported.and_then(|i| derived.calls.get(i));
     if let Some(call) = exported {
         let principal = call.principal.as_ref().map(|p| format!("{} {}", p.principal.subject, p.attribution));
-        let findings: Vec<&str> = call.findings.iter().map(|f| f.kind.as_str()).collect();
+        let kept_back: Vec<_> = derived.kept_back(call, AS_OF).map(|(f, why)| (f.kind, why)).collect();
+        let held = |f: &Finding| {
+            kept_back
+                .iter()
+                .find(|(kind, _)| *kind == f.kind)
+                .map_or_else(|| f.kind.to_string(), |(_, why)| format!("{} kept back: {why:?}", f.kind))
+        };
+        let findings: Vec<String> = call.findings.iter().map(held).collect();
         let _ = write!(
             text,
             "\n    call {} {} conf {} ambiguous {} principal {principal:?} findings {findings:?} parent {:?}",

@@ -1,6 +1,6 @@
 //! Derived calls in the shape that the measure reads: what an export would say, without writing it.
 
-use crate::derive::Derived;
+use crate::derive::{Derived, KeptBack};
 use calltrail::model::{Call, Leg, Side, Timestamp};
 use calltrail_score::export::{ExportedFinding, ExportedPrincipal};
 use calltrail_score::{Exported, ExportedLeg, LineHash};
@@ -25,6 +25,11 @@ pub fn exported(derived: &Derived, as_of: Timestamp) -> Vec<Exported> {
         findings: derived
             .findings(call, as_of)
             .map(|f| ExportedFinding { kind: f.kind.to_string() })
+            .collect(),
+        unmeasured: derived
+            .kept_back(call, as_of)
+            .filter(|(_, why)| *why == KeptBack::Unmeasured)
+            .map(|(f, _)| ExportedFinding { kind: f.kind.to_string() })
             .collect(),
     };
     derived.calls.iter().map(one).collect()

@@ -26,6 +26,10 @@ pub struct Exported {
     pub protocol: String,
     pub legs: Vec<ExportedLeg>,
     pub findings: Vec<ExportedFinding>,
+    /// Findings that the lines raise and that are kept back because no line measures how completely whoever should have told reports.
+    /// An export does not tell of them.
+    #[serde(default)]
+    pub unmeasured: Vec<ExportedFinding>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

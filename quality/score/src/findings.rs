@@ -8,10 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub fn measure(scene: &Scene<'_>, labels: &Labels, score: &mut Score) {
     let mut raised: BTreeMap<usize, BTreeMap<&str, usize>> = BTreeMap::new();
+    let mut unmeasured: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
     for (index, exported) in scene.exported.iter().enumerate() {
         if let Some(call) = scene.shows[index] {
             let kinds = exported.findings.iter().map(|f| (f.kind.as_str(), index));
             raised.entry(call).or_default().extend(kinds);
+            let kept_back = exported.unmeasured.iter().flat_map(|f| labels.stand_for(&f.kind));
+            unmeasured.entry(call).or_default().extend(kept_back);
         }
     }
     for (call, real) in scene.real.iter().enumerate().filter(|(_, r)| !r.lines.is_empty()) {
@@ -28,7 +31,8 @@ pub fn measure(scene: &Scene<'_>, labels: &Labels, score: &mut Score) {
                 *score.false_alarms.entry(finding.to_owned()).or_default() += 1;
             }
         }
-        count_found(scene, call, &hit, score);
+        let unmeasured = unmeasured.remove(&call).unwrap_or_default();
+        count_found(scene, call, &hit, &unmeasured, score);
     }
 }
 
@@ -51,21 +55,33 @@ fn count_unexplained(scene: &Scene<'_>, (call, index): (usize, usize), finding: 
     score.findings.entry(finding.to_owned()).or_default().wrong += 1;
 }
 
-fn count_found(scene: &Scene<'_>, call: usize, hit: &BTreeSet<String>, score: &mut Score) {
+/// A finding of absence that is kept back because no line measures whoever should have told is counted apart where all lines came: none
+/// is left that could tell. In the tally of all calls it is missed like any other.
+fn count_found(
+    scene: &Scene<'_>,
+    call: usize,
+    hit: &BTreeSet<String>,
+    unmeasured: &BTreeSet<String>,
+    score: &mut Score,
+) {
     let real = &scene.real[call];
     if real.accused() {
         *(if hit.is_empty() { &mut score.accused.missed } else { &mut score.accused.right }) += 1;
     }
     for label in &real.findings {
         let found = hit.contains(label);
+        let kept_back = !found && is_complete(real) && unmeasured.contains(label);
+        if kept_back {
+            *score.findings_unmeasured.entry(label.clone()).or_default() += 1;
+        }
         let mut tallies = vec![score.findings.entry(label.clone()).or_default()];
-        if is_complete(real) {
+        if is_complete(real) && !kept_back {
             tallies.push(score.findings_complete.entry(label.clone()).or_default());
         }
         for tally in tallies {
             *(if found { &mut tally.right } else { &mut tally.missed }) += 1;
         }
-        if !found && is_complete(real) && is_accusation(label) {
+        if !found && !kept_back && is_complete(real) && is_accusation(label) {
             let text = format!("{label} on {} was not found", scene.name(call));
             score.case(What::MissedFinding, scene, Some(call), scene.shown_by[call], text);
         }

@@ -28,6 +28,7 @@ pub fn perfect(real: &[RealCall]) -> Vec<Exported> {
             .cloned()
             .map(|kind| ExportedFinding { kind })
             .collect(),
+        unmeasured: vec![],
     };
     real.iter().filter(|r| !r.lines.is_empty()).map(exported).collect()
 }

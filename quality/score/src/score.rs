@@ -75,6 +75,9 @@ pub struct Score {
     pub findings: BTreeMap<String, Tally>,
     /// The same for the calls that lost no line.
     pub findings_complete: BTreeMap<String, Tally>,
+    /// Of the calls that lost no line and are not in that tally, those whose finding is kept back because no line measures whoever should
+    /// have told.
+    pub findings_unmeasured: BTreeMap<String, usize>,
     /// Of the calls that truth accuses, those with a finding that stands for one of the labels, and those without.
     pub accused: Tally,
     /// Findings on calls with which nothing was wrong, by name.
@@ -155,6 +158,7 @@ impl Score {
         self.provable_principals.add(other.provable_principals);
         add_tallies(&mut self.findings, other.findings);
         add_tallies(&mut self.findings_complete, other.findings_complete);
+        add_counts(&mut self.findings_unmeasured, other.findings_unmeasured);
         self.accused.add(other.accused);
         add_counts(&mut self.false_alarms, other.false_alarms);
         add_counts(&mut self.false_accusations, other.false_accusations);
@@ -220,6 +224,11 @@ impl fmt::Display for Score {
             let recall = 100.0 * complete.recall();
             writeln!(f, "finding     {label:<24} {absence:<8} {tally}; with all lines recall {recall:.2} %")?;
         }
+        writeln!(
+            f,
+            "kept back, since nothing measures whoever should have told {:?}",
+            self.findings_unmeasured
+        )?;
         writeln!(f, "accused     {}", self.accused)?;
         writeln!(f, "false alarms {:?}", self.false_alarms)?;
         writeln!(f, "false accusations {:?}", self.false_accusations)?;

@@ -3,7 +3,7 @@
 use calltrail_score::export::{ExportedFinding, ExportedPrincipal};
 use calltrail_score::score::What;
 use calltrail_score::{
-    Exported, ExportedLeg, Labels, LineHash, RealCall, RealLine, Role, Score, Side, score,
+    Exported, ExportedLeg, Labels, LineHash, RealCall, RealLine, Role, Score, Side, Tally, score,
 };
 
 fn line(number: u8, role: Role) -> RealLine {
@@ -38,6 +38,7 @@ fn exported(id: &str, basis: &str, lines: &[(u8, Side)]) -> Exported {
         protocol: "http/2".to_owned(),
         legs: lines.iter().map(leg).collect(),
         findings: Vec::new(),
+        unmeasured: Vec::new(),
     }
 }
 
@@ -145,4 +146,26 @@ fn a_subject_on_a_call_that_nobody_made_for_him_is_wrong() {
     attack.findings.insert("broken_chain".to_owned());
     let score = judged(&[attack], &[named]);
     assert_eq!((score.principals.wrong, score.principals_wrong_under_attack), (1, 1));
+}
+
+#[test]
+fn what_no_line_can_measure_is_counted_apart_and_only_where_every_line_came() {
+    let found = |lost: usize, unmeasured: &[&str]| {
+        let kept_back = unmeasured.iter().map(|kind| ExportedFinding { kind: (*kind).to_owned() });
+        let mut call = RealCall { lost, ..real("a", 1, 2) };
+        call.findings = ["no_client_leg", "denied"].map(str::to_owned).into();
+        let shown = Exported {
+            unmeasured: kept_back.collect(),
+            ..exported("x", "proven", &[(1, CLIENT), (2, SERVER)])
+        };
+        let score = judged(&[call], &[shown]);
+        let missed = |tallies: &std::collections::BTreeMap<String, Tally>| {
+            tallies.get("no_client_leg").map_or(0, |tally| tally.missed)
+        };
+        let apart = score.findings_unmeasured.get("no_client_leg").copied().unwrap_or(0);
+        (missed(&score.findings), missed(&score.findings_complete), apart)
+    };
+    assert_eq!(found(0, &["no_client_leg"]), (1, 0, 1));
+    assert_eq!(found(0, &["denied"]), (1, 1, 0), "another finding that is kept back excuses nothing");
+    assert_eq!(found(1, &["no_client_leg"]), (1, 0, 0));
 }

@@ -3,8 +3,9 @@
 
 use super::{Absent, Scene};
 use crate::correlate::custody::valid_header;
+use crate::correlate::facts::client_side;
 use crate::correlate::header::{self, Signature};
-use crate::model::{Assurance, Finding, FindingKind, IdentityKind, Leg, Severity};
+use crate::model::{Assurance, Call, Finding, FindingKind, IdentityKind, Leg, Severity, Side};
 
 /// The signed header names another principal than the edge's record of the same request.
 pub fn identity_mismatch(scene: &Scene) -> Option<Finding> {
@@ -31,6 +32,9 @@ pub fn broken_chain(scene: &Scene) -> Option<Finding> {
     if call.parent_id.is_some() || !in_mesh {
         return None;
     }
+    if hides_its_chain(call) {
+        return None;
+    }
     let of_the_edge = |leg: &Leg| leg.trace_ids().any(|t| scene.edge_traces.contains(&t));
     let header = valid_header(call, scene.rules);
     let leg = call.legs.iter().find(|l| of_the_edge(l) || (header.is_some() && l.header.is_some()))?;
@@ -39,6 +43,14 @@ pub fn broken_chain(scene: &Scene) -> Option<Finding> {
         call.callee.name, call.caller.name, call.caller.name
     );
     Some(scene.missing(FindingKind::BrokenChain, Severity::High, Absent::cause(scene, leg), &[leg], sentence))
+}
+
+/// The caller's own line of this call names neither the trace nor the header that the callee's names: its format does not print them, or
+/// they were cut off, and what its proxy tells of the request that led to this one is no better.
+fn hides_its_chain(call: &Call) -> bool {
+    let names = |l: &&Leg| l.trace_ids().next().is_some();
+    let told = call.legs.iter().filter(|l| l.side == Side::Server).any(|l| names(&l));
+    client_side(call).is_some_and(|own| told && !names(&own))
 }
 
 /// A calltrail header whose signature does not verify, or that does not parse.
@@ -91,6 +103,7 @@ pub fn replayed_header(scene: &Scene) -> Option<Finding> {
         }
         // That the edge sent it is told by the zone.
         None if leg.is_entry() || leg.is_subrequest_witness() => None,
+        None if hides_its_chain(call) => None,
         // Nobody's completeness can be measured where nobody is known.
         None if call.caller.assurance > Assurance::Asserted => {
             Some(scene.seen(kind, severity, &[leg], sentence))

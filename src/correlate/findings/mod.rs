@@ -57,13 +57,15 @@ impl Absent {
         }
     }
 
-    /// Whoever would have told what led the caller to make the call: its proxy; where that never logged the connection, what
-    /// its connections are known by.
+    /// Whoever would have told what led the caller to make the call: its proxy, as far as its lines show the headers by which that is
+    /// known; where it never logged the connection, what its connections are known by.
     fn cause(scene: &Scene, server: &Leg) -> Self {
-        match scene.facts.is_outside_proxy(scene.call) {
-            true => Absent::connections(scene.call, server),
-            false => Absent::caller(scene.call, server),
+        if scene.facts.is_outside_proxy(scene.call) {
+            return Absent::connections(scene.call, server);
         }
+        let Absent { observer, instance } = Absent::caller(scene.call, server);
+        let chains = coverage::chains_of(instance.as_ref().unwrap_or(&observer));
+        Absent { observer, instance: Some(chains) }
     }
 
     /// The proxy of the call's callee; `client` is the leg that met it.

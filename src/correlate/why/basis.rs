@@ -7,9 +7,10 @@ use super::rivals::{named, ties};
 use super::words;
 use crate::correlate::compat::both_verified;
 use crate::correlate::group::{Group, Rule};
+use crate::correlate::rivals::Rivals;
 use crate::correlate::sockets::name_other_sockets;
 use crate::model::identity::words;
-use crate::model::{Basis, Leg, ObserverKind, Protocol};
+use crate::model::{Basis, Leg, ObserverKind, Protocol, Side};
 
 /// By what the legs of a call were brought together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +90,15 @@ fn edge(group: &Group, client: &Leg, server: &Leg) -> BasisWhy {
         return BasisWhy { by: By::Ray, sentence, not_stronger: Some(no_certificates()) };
     }
     let what = format!("what the Worker {} sent with this subrequest alone", client.observer.name);
+    if group.basis == Basis::Inferred && server.shows_headers() && server.header.is_none() {
+        let sentence = format!(
+            "this line of {} carries {what}, but not the header that the edge signs: it may be a copy of the one that does, whose \
+             own line has lost its ids",
+            server.observer.name
+        );
+        let not_stronger = Some("the signed header on the gateway's line would settle it".to_owned());
+        return BasisWhy { by: By::Subrequest, sentence, not_stronger };
+    }
     if group.basis == Basis::Inferred {
         let sentence = format!(
             "another line carries a copy of {what}; of the lines that do, this one of {} fits the time best",
@@ -179,6 +189,28 @@ fn name_of(protocol: Protocol) -> &'static str {
     }
 }
 
+/// Whether nothing but that a line is missing keeps the pair from being `keyed`.
+fn lacks_lines(joined: &Joined, group: &Group, client: usize) -> bool {
+    let in_mesh = |side: Side| {
+        (0..joined.compared.len()).filter(move |&p| joined.in_mesh[p] && joined.compared[p].side == side)
+    };
+    let (clients, servers): (Vec<usize>, Vec<usize>) =
+        (in_mesh(Side::Client).collect(), in_mesh(Side::Server).collect());
+    let mut rivals = Rivals::new(&joined.compared, &clients, &servers, joined.times());
+    let single = |&&place: &&usize| joined.group_of(place).basis == Basis::Single;
+    rivals.note_alone(clients.iter().chain(&servers).filter(single).copied());
+    rivals.none_with_request(client, &group.servers) && rivals.may_be_missing(client, &group.servers)
+}
+
+fn without_lost_lines(shared: &str, confidence: f64) -> BasisWhy {
+    let sentence = format!(
+        "the two share {shared}, and no other line here can be meant; but a line of the same request is missing from the log of one of \
+         the two proxies, so that both ends of another such call may be missing as well; confidence {confidence:.2}"
+    );
+    let not_stronger = Some("no id on the lines is this pair's alone; a hop id would be".to_owned());
+    BasisWhy { by: By::RequestId, sentence, not_stronger }
+}
+
 fn inferred(joined: &Joined, group: &Group, client: usize, server: usize) -> BasisWhy {
     let (own, other) = (&joined.legs[client], &joined.legs[server]);
     let choice = group.choices.iter().find(|(s, _)| *s == server).map(|(_, c)| *c);
@@ -202,6 +234,9 @@ fn inferred(joined: &Joined, group: &Group, client: usize, server: usize) -> Bas
         let sentence = format!("the two share {shared}, and so do others; confidence {confidence:.2}");
         return BasisWhy { by: By::Trace, sentence, not_stronger: None };
     };
+    if lacks_lines(joined, group, client) {
+        return without_lost_lines(&shared, confidence);
+    }
     let rows = format!(
         "{} and {}",
         words::count(choice.clients, "client line", "client lines"),

@@ -27,9 +27,11 @@ pub use principal::Step;
 pub use rivals::{Field, RunnerUp};
 pub use row::RowPair;
 
-use super::assemble::{calls, pairing_slack_us, pairs};
+use super::assemble::{Grown, grown, pairing_slack_us, pairs};
 use super::clocks::{Clocks, Times};
-pub use super::coverage::{CONNECTIONS_OF, MESH, together_with};
+use super::contest::Contested;
+pub use super::coverage::{CHAINS_OF, CONNECTIONS_OF, MESH, party_of, together_with};
+use super::custody::Custody;
 use super::facts::Facts;
 use super::group::Group;
 use super::legs::distinct;
@@ -72,6 +74,8 @@ pub struct Joined<'a> {
     clocks: Clocks,
     groups: Vec<Group>,
     calls: Vec<Call>,
+    contested: Contested,
+    custody: Custody,
     facts: &'a Facts,
     rules: &'a Rules,
     /// Place of a leg → its group.
@@ -88,14 +92,27 @@ impl<'a> Joined<'a> {
         let compared = clocks.in_common_time(&legs).into_owned();
         let times = Times { clocks: &clocks, slack_us: pairing_slack_us(rules) };
         let groups = pairs(&compared, times);
-        let calls = calls(legs.clone(), &groups, &clocks, facts, rules);
+        let Grown { calls, contested, custody } = grown(legs.clone(), &groups, &clocks, facts, rules);
         let mut group_at = vec![0; legs.len()];
         for (i, group) in groups.iter().enumerate() {
             group.members().for_each(|place| group_at[place] = i);
         }
         let in_mesh = legs.iter().map(|l| l.is_mesh_client() || l.is_mesh_server()).collect();
         let call_at = calls.iter().enumerate().map(|(i, c)| (c.id, i)).collect();
-        Joined { legs, compared, clocks, groups, calls, facts, rules, group_at, in_mesh, call_at }
+        Joined {
+            legs,
+            compared,
+            clocks,
+            groups,
+            calls,
+            contested,
+            custody,
+            facts,
+            rules,
+            group_at,
+            in_mesh,
+            call_at,
+        }
     }
 
     fn times(&self) -> Times<'_> {

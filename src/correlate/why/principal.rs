@@ -5,7 +5,7 @@ use super::parent::ancestors;
 use super::words;
 use crate::correlate::custody;
 use crate::correlate::header::{self, Signature};
-use crate::model::{Assurance, Attribution, Call, CallPrincipal, Leg, ObserverKind, Principal, Side};
+use crate::model::{Assurance, Attribution, Call, CallId, CallPrincipal, Leg, ObserverKind, Principal, Side};
 
 /// One call on the way, with what is known there and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ fn why(joined: &Joined, call: &Call, parent: Option<&Call>) -> String {
     match (&call.principal, parent.filter(|p| p.principal.is_some())) {
         (Some(p), Some(parent)) => link(joined, call, parent, p),
         (Some(p), None) => signed(joined, call, p),
-        (None, Some(parent)) => stops(call, parent),
+        (None, Some(parent)) => stops(joined, call, parent),
         (None, None) => nobody(joined, call, parent),
     }
 }
@@ -118,9 +118,58 @@ fn link(joined: &Joined, call: &Call, parent: &Call, p: &CallPrincipal) -> Strin
     format!("nobody verified that {from}, which received the call before, is the caller here: presumed")
 }
 
-fn stops(call: &Call, parent: &Call) -> String {
+/// Why the principal of the parent is not that of the call.
+fn stops(joined: &Joined, call: &Call, parent: &Call) -> String {
     let subject = parent.principal.as_ref().map_or("", |p| p.principal.subject.as_str());
-    format!("{subject} is not passed on to this call of {}", call.caller.name)
+    let stops = format!("{subject} is not passed on to this call of {}", call.caller.name);
+    if joined.custody.untold_at_gateway.contains(&call.id) {
+        return format!(
+            "{stops}: another request with the same header came in at a gateway, and nothing tells which of the two is the copy"
+        );
+    }
+    let at = |id: CallId| &joined.calls[joined.call_at[&id]];
+    if let Some(rival) = custody::contests(call, &parent.principal, &joined.contested, at) {
+        return format!("{stops}: {}", contest(call, parent, at(rival.call), at(rival.entry)));
+    }
+    match custody::may_be_of_another_request(call, parent, &joined.clocks, joined.rules) {
+        true => format!("{stops}: {}", of_another_request(call, parent)),
+        false => stops,
+    }
+}
+
+/// By what a principal is contested, so that whoever knows better can say so.
+fn contest(call: &Call, parent: &Call, rival: &Call, entry: &Call) -> String {
+    let request = |call: &Call| call.legs.first().map_or_else(String::new, words::request);
+    let told_by = rival.legs.iter().find(|l| l.side == Side::Server).or(rival.legs.first());
+    let line =
+        told_by.map_or_else(String::new, |l| format!(", as {} logged at {}", l.observer.name, l.start));
+    let whose = match (&entry.principal, entry.id == rival.id) {
+        (Some(p), true) => format!("made for {}", p.principal.subject),
+        (Some(p), false) => format!("led to by call {}, made for {}", entry.id, p.principal.subject),
+        (None, true) => "made for nobody known".to_owned(),
+        (None, false) => format!("led to by call {}, made for nobody known", entry.id),
+    };
+    format!(
+        "{} from {} (call {}{line}; {whose}) may have caused it as well as {} (call {}) did: it shares as many keys with it, and {} \
+         was serving both",
+        request(rival),
+        rival.caller.name,
+        rival.id,
+        request(parent),
+        parent.id,
+        call.caller.name
+    )
+}
+
+fn of_another_request(call: &Call, parent: &Call) -> String {
+    match custody::serving(parent, call) {
+        Some(_) => "its request id and its trace are others than those of the call before, so that only a header ties the two".to_owned(),
+        None => format!(
+            "no proxy saw both it and the call before, and the two differ in the request id, in the header that {} would have passed on, or \
+             in time by what other clocks say",
+            parent.callee.name
+        ),
+    }
 }
 
 fn nobody(joined: &Joined, call: &Call, parent: Option<&Call>) -> String {
