@@ -75,7 +75,7 @@ impl<'a> Rivals<'a> {
     pub fn may_be_missing(&self, client: usize, servers: &[usize]) -> bool {
         let Some(request) = self.legs[client].request_key() else { return false };
         let is_missing = |&i: &usize| self.missing.contains(&(request.clone(), self.legs[i].local.key()));
-        !self.missing.is_empty() && (is_missing(&client) || servers.iter().any(|s| is_missing(s)))
+        !self.missing.is_empty() && (is_missing(&client) || servers.iter().any(is_missing))
     }
 
     pub fn none_on_socket(&self, client: usize, servers: &[usize]) -> bool {
