@@ -12,7 +12,7 @@ use super::{phrase, progress};
 use crate::correlate::{Rules, task};
 use crate::decode::frame;
 use crate::evidence::delivery_id;
-use crate::handover::Handover;
+use crate::handover::{Handover, Room};
 use crate::ingest::http::{Account, Receipt};
 use crate::ingest::writer::Writer;
 use crate::model::delivery::is_source_name;
@@ -20,7 +20,7 @@ use crate::model::{Clock, CustomFormat, Delivery, SystemClock};
 use crate::store::{Commit, Store};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use indicatif::ProgressBar;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -142,14 +142,10 @@ async fn send_all(args: &ImportArgs, inputs: Vec<Input>, target: &Target) -> Res
     // Reading and decompressing is blocking work: a thread of its own, held back by the small channel.
     let reader = tokio::task::spawn_blocking(move || read_all(&inputs, proxy.as_deref(), &counter, &sender));
     let pieces = stream::unfold(receiver, async |mut r| r.recv().await.map(|piece: Piece| (piece, r)));
-    let mut answers = Box::pin(
-        pieces
-            .map(async |piece| {
-                let origin = piece.origin.clone();
-                target.send(&args.source, piece).await.map(|receipt| (origin, receipt))
-            })
-            .buffered(IN_FLIGHT),
-    );
+    let mut answers = match target {
+        Target::Data(writer, formats) => into_store(pieces, &args.source, writer, formats).boxed_local(),
+        Target::Server(remote) => to_server(pieces, &args.source, remote).boxed_local(),
+    };
     let (mut summary, started) = (Summary::default(), Instant::now());
     while let Some(answer) = answers.next().await {
         let (origin, receipt) = answer?;
@@ -217,17 +213,55 @@ fn is_anonymous(body: &[u8]) -> bool {
         && !line.contains_key("node_id")
 }
 
-impl Target {
-    async fn send(&self, source: &str, piece: Piece) -> Result<Receipt> {
-        match self {
-            Target::Data(writer, formats) => commit(writer, formats, source, piece).await,
-            Target::Server(remote) => {
-                let parameters: Vec<_> = piece.proxy.map(|p| ("proxy", p)).into_iter().collect();
-                let body = tokio::task::spawn_blocking(move || gzip(&piece.body)).await??;
-                remote.post_gzip(&format!("/ingest/{source}"), &parameters, body).await
-            }
-        }
-    }
+/// Where a piece came from, and what became of it.
+type Answer = Result<(Arc<str>, Receipt)>;
+
+fn into_store<'a>(
+    pieces: impl Stream<Item = Piece> + 'a,
+    source: &'a str,
+    writer: &'a Writer,
+    formats: &'a Arc<[CustomFormat]>,
+) -> impl Stream<Item = Answer> + 'a {
+    let handover = writer.handover();
+    let take_up = move |piece: Piece| async move {
+        let (source, origin) = (source.to_owned(), piece.origin.clone());
+        let delivery = on_another_core(move || delivery(source, piece)).await??;
+        let room = handover.room(delivery.lines.len()).await;
+        Ok::<_, anyhow::Error>((origin, delivery, room))
+    };
+    let decode = move |taken_up: Result<(Arc<str>, Delivery, Room)>| async move {
+        let (origin, delivery, room) = taken_up?;
+        let (formats, handover) = (formats.clone(), handover.clone());
+        let account = move || (account(&delivery, &formats, &handover), delivery);
+        let (receipt, delivery) = on_another_core(account).await?;
+        drop(room);
+        Ok::<_, anyhow::Error>((origin, delivery, receipt))
+    };
+    let commit = move |decoded: Result<(Arc<str>, Delivery, Receipt)>| async move {
+        let (origin, delivery, receipt) = decoded?;
+        Ok((origin, commit(writer, delivery, receipt).await?))
+    };
+    pieces
+        // One after the other: what comes later must not take the room that an earlier one waits for.
+        .then(take_up)
+        .map(decode)
+        .buffered(IN_FLIGHT)
+        // In the order of the files, however long each took: the same files give the same deliveries under the same numbers.
+        .map(commit)
+        .buffered(IN_FLIGHT)
+}
+
+fn to_server<'a>(
+    pieces: impl Stream<Item = Piece> + 'a,
+    source: &'a str,
+    remote: &'a Remote,
+) -> impl Stream<Item = Answer> + 'a {
+    let send = move |piece: Piece| async move {
+        let parameters: Vec<_> = piece.proxy.map(|p| ("proxy", p)).into_iter().collect();
+        let body = on_another_core(move || gzip(&piece.body)).await??;
+        Ok((piece.origin, remote.post_gzip(&format!("/ingest/{source}"), &parameters, body).await?))
+    };
+    pieces.map(send).buffered(IN_FLIGHT)
 }
 
 /// A body as an upload carries it.
@@ -238,19 +272,7 @@ pub(super) fn gzip(body: &[u8]) -> std::io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-async fn commit(
-    writer: &Writer,
-    formats: &Arc<[CustomFormat]>,
-    source: &str,
-    piece: Piece,
-) -> Result<Receipt> {
-    let source = source.to_owned();
-    let delivery = on_another_core(move || delivery(source, piece)).await??;
-    let room = writer.handover().room(delivery.lines.len()).await;
-    let (formats, handover) = (formats.clone(), writer.handover().clone());
-    let accounted = on_another_core(move || (account(&delivery, &formats, &handover), delivery));
-    let (mut receipt, delivery) = accounted.await?;
-    drop(room);
+async fn commit(writer: &Writer, delivery: Delivery, mut receipt: Receipt) -> Result<Receipt> {
     if !delivery.lines.is_empty() {
         let committed = writer.write_when_there_is_room(delivery).await;
         let committed = committed.map_err(|e| anyhow!("{e}; import again to go on where it stopped"))?;
