@@ -1,7 +1,7 @@
 //! A store of its own for each story.
 
 use calltrail::store::{Location, Store};
-use sqlx::{Connection, Executor, PgConnection, Row, SqliteConnection};
+use sqlx::{Connection, Decode, Executor, PgConnection, Postgres, Row, Sqlite, SqliteConnection, Type};
 
 pub struct Bed {
     pub location: Location,
@@ -64,23 +64,20 @@ impl Bed {
         }
     }
 
-    /// As [`Bed::bytes`], of a column of texts.
-    pub async fn texts(&self, sql: &'static str) -> Vec<String> {
-        match &self.location {
-            Location::Directory(directory) => {
-                let url = format!("sqlite://{}", directory.join("calltrail.db").display());
-                let mut db = SqliteConnection::connect(&url).await.unwrap();
-                db.fetch_all(sql).await.unwrap().iter().map(|row| row.get(0)).collect()
-            }
-            Location::Postgres(url) => {
-                let mut db = PgConnection::connect(url).await.unwrap();
-                db.fetch_all(sql).await.unwrap().iter().map(|row| row.get(0)).collect()
-            }
-        }
-    }
-
     /// Past the store, as an auditor with SQL would: rows of one column of bytes.
     pub async fn bytes(&self, sql: &'static str) -> Vec<Vec<u8>> {
+        self.column(sql).await
+    }
+
+    /// The same of a column of texts.
+    pub async fn texts(&self, sql: &'static str) -> Vec<String> {
+        self.column(sql).await
+    }
+
+    async fn column<T>(&self, sql: &'static str) -> Vec<T>
+    where
+        T: for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres>,
+    {
         match &self.location {
             Location::Directory(directory) => {
                 let url = format!("sqlite://{}", directory.join("calltrail.db").display());
